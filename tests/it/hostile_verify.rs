@@ -160,6 +160,7 @@ fn loops_end_when_their_time_is_up() {
         target,
         level: None,
         proves_before_tag: false,
+        is_untagged: false,
         receipts: occystrap::pipeline::ReceiptStore::None,
         image_parallel: 1,
         all_platforms: false,

@@ -118,6 +118,7 @@ mod many_receipts;
 mod marked_password;
 mod mend;
 mod mirror;
+mod mirror_resume;
 mod misplaced_option;
 mod module_order;
 mod names_of_images;

@@ -186,3 +186,80 @@ fn a_conflict_is_decided_by_the_file() {
     mirror(&sandbox, "run", &[]).exits(0).says("1 copied");
     assert_eq!(destination.manifest("mirror/app0", "0.0"), source.manifest("team/app0", "0.0"));
 }
+
+#[test]
+fn an_image_that_is_named_by_its_digest_gets_no_tag() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let digest = put(&source, 0, 0, 0);
+    let (host, to) = (source.url_host(), destination.url_host());
+    let text =
+        format!("version: 1\nimages:\n- from: {host}/team/app0@{digest}\n  to: {to}/mirror/app\n");
+    std::fs::write(sandbox.path(FILE), text).unwrap();
+    mirror(&sandbox, "run", &[]).exits(0).says("1/1 images, 1 copied").says("1 verified");
+    assert!(destination.manifest("mirror/app", &digest.to_string()).is_some());
+    assert_eq!(destination.manifest("mirror/app", "latest"), None);
+    let before = source.requests().len() + destination.requests().len();
+    mirror(&sandbox, "run", &[]).exits(0).says("1 unchanged");
+    assert_eq!(source.requests().len() + destination.requests().len(), before);
+}
+
+#[test]
+fn one_repository_that_refuses_pushes_stops_no_other() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    Mirrored::at(&source, 3, 2).write_file(&sandbox, &to(&destination), &[]);
+    destination.fault("POST", "mirror/app1/blobs/uploads/", Fault::status(403), ALWAYS);
+    let ran = mirror(&sandbox, "run", &[]);
+    ran.exits(1).says("4/6 images, 4 copied").says("2 FAILED").says("mirror/app1");
+    mirror(&sandbox, "status", &[]).exits(0).prints("4 of 6 images done, 0 open, 2 failed");
+}
+
+#[test]
+fn a_server_that_asks_for_time_gets_it() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    Mirrored::at(&source, 1, 3).write_file(&sandbox, &to(&destination), &[]);
+    source.fault("GET", "/manifests/", Fault::too_many("1"), 2);
+    destination.fault("PUT", "/blobs/uploads/", Fault::too_many(""), 1);
+    let started = std::time::Instant::now();
+    mirror(&sandbox, "run", &[]).exits(0).says("3/3 images, 3 copied");
+    assert!(started.elapsed().as_secs_f64() > 0.9, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_host_gets_no_more_requests_a_second_than_the_file_says() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let many = Mirrored::at(&source, 1, 4);
+    many.write_file(&sandbox, &to(&destination), &[]);
+    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let limit = format!("hosts:\n  {}: {{requests-per-second: 20}}\nimages:", source.url_host());
+    std::fs::write(sandbox.path(FILE), text.replace("images:", &limit)).unwrap();
+    mirror(&sandbox, "run", &["--image-parallel", "4"]).exits(0);
+    let requests = source.requests();
+    let took = requests.last().unwrap().at - requests.first().unwrap().at;
+    let least = std::time::Duration::from_millis(50 * (requests.len() as u64 - 1));
+    assert!(took >= least.mul_f64(0.95), "{} requests in {took:?}", requests.len());
+}
+
+#[test]
+fn a_ledger_belongs_to_one_run_and_one_mirror() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    Mirrored::at(&source, 1, 1).write_file(&sandbox, &to(&destination), &[]);
+    source.fault("GET", "/manifests/", Fault::Delay(std::time::Duration::from_secs(3)), 1);
+    let mut first = sandbox.command(&["mirror", "run", FILE, "--insecure"]).spawn().unwrap();
+    while source.requests_of("GET", "/tags/list").is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let ran = mirror(&sandbox, "run", &[]);
+    ran.exits(1).says("process");
+    // Reading is possible meanwhile.
+    mirror(&sandbox, "status", &[]).exits(0);
+    assert!(first.wait().unwrap().success());
+
+    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
+    std::fs::write(sandbox.path("other.yaml"), text + "# another\n").unwrap();
+    let ledger = format!("{FILE}.ledger");
+    let ran =
+        sandbox.run(&["mirror", "run", "other.yaml", "--insecure", "--ledger", ledger.as_str()]);
+    ran.exits(2).says("is of another mirror");
+    std::fs::write(sandbox.path(&ledger), b"SQLite format 3\0 and then nothing").unwrap();
+    mirror(&sandbox, "run", &[]).exits(1).says(&ledger);
+}

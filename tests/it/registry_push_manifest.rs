@@ -121,7 +121,7 @@ fn a_mount_that_is_refused_is_no_error() {
 fn a_mounted_blob_that_is_not_there_is_not_mounted() {
     let registry = Registry::start();
     registry.set_blob("x/y", Digest::of(LAYER), LAYER);
-    registry.fault("GET", "/blobs/", Fault::status(404), 1);
+    registry.fault("GET", "/blobs/", Fault::status(404), ALWAYS);
     let pusher = Pusher::new(User::new());
     let to = pusher.to(&registry, "a/b");
     assert!(!run(to.mount_blob(Digest::of(LAYER), LAYER.len() as u64, "x/y")).unwrap());

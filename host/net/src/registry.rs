@@ -12,7 +12,7 @@
 //! | `repository`, `tags`, `manifest_headers`, `download` | list and pull manifests and blobs |
 //! | `resolve`, `blob_existence`, `blob_part` | check that clients can pull what is there |
 //! | `push`, `upload`, `body`, `streamed_request` | push manifests and blobs |
-//! | `known_blobs` | what this run has learned of blobs |
+//! | `known_blobs`, `repository_blobs` | what this run has learned of blobs |
 //!
 //! What this module refuses: to send a credential to a host that it is not for, or over plain HTTP unless the user
 //! allows that; to follow a redirect or an upload location from https to http; to show a secret, or a URL that may
@@ -37,6 +37,7 @@ mod manifest_headers;
 mod push;
 pub mod reference;
 pub mod repository;
+mod repository_blobs;
 mod resolve;
 mod scope;
 mod session;

@@ -244,6 +244,7 @@ impl Process {
             target,
             level: self.level,
             proves_before_tag: false,
+            is_untagged: false,
             receipts: match &self.receipt {
                 Some(path) => ReceiptStore::File(path.clone()),
                 None => ReceiptStore::None,

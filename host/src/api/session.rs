@@ -193,6 +193,13 @@ impl Session {
         self
     }
 
+    /// Limits the requests a second to single hosts.
+    #[must_use]
+    pub(crate) fn host_rates(mut self, rates: impl IntoIterator<Item = (String, f64)>) -> Self {
+        self.registry.host_rates.extend(rates);
+        self
+    }
+
     /// Replaces all settings for registries.
     #[must_use]
     pub(crate) fn registry(self, registry: Settings) -> Self {

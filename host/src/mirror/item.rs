@@ -110,6 +110,7 @@ fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<
     let (mut request, context) =
         process.prepare_with(&session, &services.clients, &services.catalog)?;
     request.proves_before_tag = true;
+    request.is_untagged = item.destination.digest.is_some();
     request.receipts = ReceiptStore::Memory(Mutex::default());
     let context = context.with_own_counters().about(&item.source.to_string());
     let run = pipeline::process(&request, &context);

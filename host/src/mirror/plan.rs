@@ -35,7 +35,7 @@ pub fn plan<'f, L: Ledger>(
 ) -> Result<Plan<'f>, Vec<Error>> {
     let one = |error: Error| vec![error];
     let sources = file.sources()?;
-    check_supported(&sources)?;
+    check_supported(file, &sources)?;
     let facts = ledger.map(|ledger| ledger as &(dyn occystrap_mirror::ledger::Facts + Sync));
     let selected = tags::select(&sources, services, facts).map_err(one)?;
     let (mut items, mut failures, mut errors) = (Vec::new(), Vec::new(), Vec::new());
@@ -59,6 +59,20 @@ pub fn plan<'f, L: Ledger>(
         return Err(errors);
     }
     let items = distinct(items)?;
+    let is_untagged = |item: &&Item<'_>| {
+        item.destination.digest.is_some() && !item.destination.uri.starts_with("registry://")
+    };
+    let untagged = items.iter().filter(is_untagged);
+    let errors: Vec<Error> = untagged
+        .map(|item| {
+            item.place
+                .error(format!("'{}': an image without a tag needs a registry", item.source))
+                .hint("write a tag in 'to'")
+        })
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let mut targets = HashMap::new();
     for item in &items {
         *targets.entry(target(&item.destination.uri)).or_default() += 1;
@@ -67,8 +81,17 @@ pub fn plan<'f, L: Ledger>(
 }
 
 /// Errors for each entry that needs what this version does not do.
-fn check_supported(sources: &[occystrap_mirror::expand::Source<'_>]) -> Result<(), Vec<Error>> {
+fn check_supported(
+    file: &MirrorFile,
+    sources: &[occystrap_mirror::expand::Source<'_>],
+) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
+    let hosts = file.document.hosts.iter().filter(|host| host.pulls_left.is_some());
+    errors.extend(hosts.map(|host| {
+        host.place
+            .error("'pulls-left' is not supported yet")
+            .hint("limit the pace with 'requests-per-second' instead")
+    }));
     let mut last = None;
     for source in sources {
         if last == Some(&source.entry.place) {

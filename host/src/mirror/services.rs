@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 use crate::Session;
 use crate::api::Clients;
 use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::Holdings;
+use occystrap_mirror::ledger::holding::HeldBlob;
 use occystrap_net::context::Context;
 use occystrap_net::registry::{BlobRecord, Reference, Repository};
 use occystrap_net::uri::Uri;
@@ -31,14 +33,17 @@ pub struct Services<'s> {
 struct LedgerRecord<L>(Arc<L>);
 
 impl<L: Holdings + Send + Sync> BlobRecord for LedgerRecord<L> {
-    fn repository_with(
-        &self,
-        host: &str,
-        except: &str,
-        digest: occystrap_base::oci::Digest,
-    ) -> Option<String> {
+    fn repository_with(&self, host: &str, except: &str, digest: Digest) -> Option<String> {
         let found = self.0.repos_to_mount(host, &digest, 2).ok()?;
         found.into_iter().find(|name| name != except)
+    }
+
+    fn landed(&self, host: &str, repository: &str, digest: Digest, size: u64) {
+        let (host, repo) = (host.to_owned(), repository.to_owned());
+        // The item is recorded as well when it ends, and then an error of the ledger ends the run.
+        if let Err(error) = self.0.note_blobs(&[HeldBlob { host, repo, digest, size }]) {
+            tracing::warn!("{error}");
+        }
     }
 }
 

@@ -31,8 +31,13 @@ pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageRe
                 fit::check_artifact(request, image)?;
                 let digest = image.manifest.as_ref().map(|manifest| manifest.digest);
                 let repeat = request.repeat_command(digest);
+                // An image without a tag is known by its digest, as one that an index lists.
+                let part = match request.is_untagged {
+                    true => Part::Platform(image.platform.to_string()),
+                    false => Part::Whole,
+                };
                 let (report, receipt) =
-                    move_part(request, image, &image.name, &Part::Whole, repeat, context);
+                    move_part(request, image, &image.name, &part, repeat, context);
                 receipts.extend(receipt);
                 reports.push(report);
             }
@@ -119,7 +124,8 @@ fn move_family(
         receipts.extend(receipt);
     }
     for (position, index) in family.indexes.iter().enumerate() {
-        let named = position + 1 == family.indexes.len();
+        let last = position + 1 == family.indexes.len();
+        let named = last && !request.is_untagged;
         let rewritten = match family_now.missing(index) {
             0 => family_now.index(index, name),
             missing => Err(unwritten(missing, index.children.len(), context)),
@@ -139,7 +145,7 @@ fn move_family(
         let identity = ImageIdentity { name: repository, tag, id, part, artifact: false };
         let landed = family_now.landed();
         let item = Item::Index { index: &index_now, named, landed: &landed };
-        let warnings = if named { dropped.clone() } else { Vec::new() };
+        let warnings = if last { dropped.clone() } else { Vec::new() };
         let job = Job::index(item, identity, repeat.clone(), outcomes.clone(), warnings);
         let (report, receipt) = attempt(request, job, Instant::now(), later, context);
         if has_landed(&report) {

@@ -39,6 +39,8 @@ pub struct Request {
     /// Whether blobs in a registry are verified before a manifest names them, so that a tag never names an image that was
     /// not verified.
     pub proves_before_tag: bool,
+    /// Whether the destination gets the image under its digest alone, without a tag.
+    pub is_untagged: bool,
     /// Where receipts are kept.
     pub receipts: ReceiptStore,
     /// Number of images that are moved in parallel.

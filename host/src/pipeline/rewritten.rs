@@ -258,7 +258,7 @@ mod tests {
         let name = ImageName { repository: "x".into(), tag: None };
         let made = rewritten.index(&index, &name).unwrap();
         let expected = format!(
-            r#"{{"x":1.50,"manifests":[{{"digest":"{new}","size":9,"platform":{{"os":"linux"}},"mediaType":"{OCI_MANIFEST}"}},{{ "digest" : "{b}" , "size":1}}]}}"#
+            r#" {{"x": 1.50,"manifests":[{{"digest":"{new}","size":9,"platform":{{"os":"linux"}},"mediaType":"{OCI_MANIFEST}"}},{{ "digest" : "{b}" , "size":1}}]}}"#
         );
         assert_eq!(std::str::from_utf8(&made.manifest.bytes).unwrap(), expected);
         assert_eq!(made.children, [new, *b]);

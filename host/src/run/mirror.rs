@@ -92,7 +92,10 @@ fn work(options: &RunOptions, host: &Host<'_>, err: &mut dyn Write, is_retry: bo
     not_json(host)?;
     let file = read(&options.mirror, err)?;
     let ledger = Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?);
-    let services = Services::new(&host.session)?;
+    let rates = file.document.hosts.iter();
+    let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
+    let session = host.session.clone().host_rates(rates);
+    let services = Services::new(&session)?;
     let run_options = mirror::RunOptions {
         only: options.only.clone(),
         recheck: options.recheck,

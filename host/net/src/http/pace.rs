@@ -19,7 +19,15 @@ const LONGEST_INTERVAL: f64 = 3_600.0;
 
 pub(crate) struct Pace {
     interval: Duration,
+    /// Intervals of single hosts.
+    own: HashMap<String, Duration>,
     hosts: Mutex<HashMap<String, Host>>,
+}
+
+/// Returns the time between two requests.
+fn interval(rate: f64) -> Duration {
+    let seconds = (1.0 / rate).clamp(0.0, LONGEST_INTERVAL);
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }
 
 #[derive(Clone, Copy)]
@@ -33,11 +41,13 @@ struct Host {
 impl Pace {
     /// Allows at most `rate` requests a second to each host.
     pub(crate) fn new(rate: Option<f64>) -> Self {
-        let interval = rate.map_or(Duration::ZERO, |rate| {
-            let seconds = (1.0 / rate).clamp(0.0, LONGEST_INTERVAL);
-            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
-        });
-        Self { interval, hosts: Mutex::default() }
+        let interval = rate.map_or(Duration::ZERO, interval);
+        Self { interval, own: HashMap::new(), hosts: Mutex::default() }
+    }
+
+    /// Allows at most so many requests a second to single hosts, named as [`Self::turn`] names them.
+    pub(crate) fn with_rates(self, rates: impl Iterator<Item = (String, f64)>) -> Self {
+        Self { own: rates.map(|(host, rate)| (host, interval(rate))).collect(), ..self }
     }
 
     /// Waits for the turn of this request. Errors when the run is cancelled.
@@ -62,9 +72,10 @@ impl Pace {
 
     fn reserve(&self, host: &str) -> Instant {
         let now = Instant::now();
+        let interval = self.own.get(host).copied().unwrap_or(self.interval);
         self.with(host, |host| {
             let slot = host.next.max(now);
-            host.next = slot + self.interval;
+            host.next = slot + interval;
             slot
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! What it refuses: to show the password, and settings that contradict each other.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +47,9 @@ pub struct Settings {
     pub retries: u32,
     /// Requests a second to each host; `None` for no limit.
     pub rate_limit: Option<f64>,
+    /// Most requests a second to single hosts, as [`Reference`](crate::registry::Reference) spells them; they take the
+    /// place of [`Self::rate_limit`].
+    pub host_rates: BTreeMap<String, f64>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest silence in the middle of an exchange.
@@ -67,6 +71,7 @@ impl Default for Settings {
             proxies: Proxies::from_environment(),
             retries: 3,
             rate_limit: None,
+            host_rates: BTreeMap::new(),
             connect_timeout: CONNECT_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             backoff: BACKOFF,

@@ -11,6 +11,7 @@ use super::session::Sessions;
 use crate::http::certificates::{self, CertificateFolder};
 use crate::http::counters::Counters;
 use crate::http::pace::Pace;
+use crate::http::peer::Peer;
 use crate::http::settings::Settings;
 use crate::http::tls::{self, Authorities};
 use crate::http::wire::Wire;
@@ -47,7 +48,7 @@ impl RegistryClient {
             http: connect(settings, CertificateFolder::default(), &|builder| builder)?,
             own: Arc::default(),
             settings: Arc::new(settings.clone()),
-            pace: Arc::new(Pace::new(settings.rate_limit)),
+            pace: Arc::new(Pace::new(settings.rate_limit).with_rates(host_rates(settings))),
             cancel,
             sessions: Arc::default(),
             known: KnownBlobs::default(),
@@ -67,8 +68,9 @@ impl RegistryClient {
         })
     }
 
-    /// Lets clients of this run, which move many images, test once for each repository whether all kinds of requests of
-    /// clients get the same manifest ([`Repository::check_resolved`]). By default they test it for each manifest.
+    /// Lets what was found for one image count for the others of this run: a blob that was read back is not read back
+    /// again in the same repository, and whether all kinds of requests of clients get the same manifest
+    /// ([`Repository::check_resolved`]) is tested once for each repository. By default both are tested for each image.
     #[must_use]
     pub fn for_many_images(self) -> Self {
         self.known.count_for_many();
@@ -156,6 +158,15 @@ impl Repository {
     ) -> Result<Self> {
         RegistryClient::new(settings, cancel)?.repository(reference, counters)
     }
+}
+
+/// Returns the rates of single hosts, by the server that is asked.
+fn host_rates(settings: &Settings) -> impl Iterator<Item = (String, f64)> {
+    settings.host_rates.iter().filter_map(|(host, rate)| {
+        let reference = Reference::parse(&format!("{host}/any")).ok()?;
+        let endpoint = reference.endpoint(settings.insecure).ok()?;
+        Some((Peer::new(&endpoint, &settings.proxies).host().to_owned(), *rate))
+    })
 }
 
 /// Makes a pool of connections. `folder` has the certificates of a registry's folders. `adapt` completes the

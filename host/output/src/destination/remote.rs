@@ -63,10 +63,10 @@ impl RepositoryReader {
         self.repository.wait(self.repository.find_blob(digest, promised))
     }
 
-    /// Returns what this run knows of a blob here: [`Repository::known_blob`].
+    /// Returns what this run has proved of a blob here: [`Repository::proved_blob`].
     #[must_use]
-    pub fn known_blob(&self, digest: Digest) -> Option<KnownBlob> {
-        self.repository.known_blob(digest)
+    pub fn proved_blob(&self, digest: Digest) -> Option<KnownBlob> {
+        self.repository.proved_blob(digest)
     }
 
     /// Notes what a verification found of a blob here: [`Repository::note_blob`].

@@ -135,7 +135,7 @@ impl CheckedRepository<'_> {
     /// Returns whether this run has already verified the blob here, as thoroughly as now: for another image, or right
     /// after it was mounted.
     fn is_proved(&self, digest: Digest, expected: Option<u64>, diff_id: Option<Digest>) -> bool {
-        let Some(known) = self.remote.known_blob(digest) else { return false };
+        let Some(known) = self.remote.proved_blob(digest) else { return false };
         let is_enough = match self.level {
             Level::Fast => known.proof >= BlobProof::Seen,
             Level::Full => known.proof == BlobProof::Read && known.diff_id == diff_id,

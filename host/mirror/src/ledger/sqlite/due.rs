@@ -3,8 +3,7 @@
 use rusqlite::{Connection, ToSql};
 
 use super::fault::Fault;
-use super::holdings::{BLOB, read_blob};
-use super::rows::{count, page, stored};
+use super::rows::{BLOB, count, page, read_blob, stored};
 use crate::ledger::clock::MOST_FUTURE;
 use crate::ledger::holding::{BlobState, BlobSum, DueBlobs, DueMark, DueRequest, Subset};
 

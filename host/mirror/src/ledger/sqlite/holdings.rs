@@ -5,35 +5,13 @@ use occystrap_base::oci::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::fault::Fault;
-use super::rows::{DigestText, count, page, stored, unreadable};
+use super::rows::{BLOB, DigestText, blob_state, count, page, read_blob, stored};
 use super::{Sqlite, Sync, due};
 use crate::ledger::Holdings;
 use crate::ledger::holding::{
     Blob, BlobCheck, BlobLink, BlobState, BlobSum, DueBlobs, DueRequest, HeldBlob,
 };
 use crate::ledger::record::RunId;
-
-/// Columns of a blob, in the order in which [`read_blob`] reads them.
-pub const BLOB: &str = "host, digest, size, rank, verified_at, found";
-
-/// Reads the columns [`BLOB`].
-pub fn read_blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
-    let verified_at: i64 = row.get(4)?;
-    Ok(Blob {
-        host: row.get(0)?,
-        digest: row.get::<_, DigestText>(1)?.0,
-        size: count(row, 2)?,
-        state: state(row, 3)?,
-        verified_at: (verified_at != 0).then_some(verified_at),
-        found: row.get(5)?,
-    })
-}
-
-fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobState> {
-    let rank: i64 = row.get(column)?;
-    let found = BlobState::ALL.iter().copied().find(|state| state.rank() == rank);
-    found.ok_or_else(|| unreadable(column, format!("{rank} is not a state of a blob")))
-}
 
 /// Returns the first 31 bits of a digest. SHA-256 spreads them evenly.
 fn bucket(digest: &str) -> i64 {
@@ -158,7 +136,7 @@ impl Holdings for Sqlite {
         let after = after.map(Digest::to_string).unwrap_or_default();
         let read = |row: &Row<'_>| {
             let digest = row.get::<_, DigestText>(0)?.0;
-            Ok(BlobLink { digest, size: count(row, 1)?, state: state(row, 2)? })
+            Ok(BlobLink { digest, size: count(row, 1)?, state: blob_state(row, 2)? })
         };
         self.read("list blobs", |connection| {
             let mut statement = connection.prepare_cached(select)?;

@@ -4,6 +4,7 @@ use occystrap_base::oci::digest::Digest;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 
+use crate::ledger::holding::{Blob, BlobState};
 use crate::ledger::record::{Item, ItemError, ItemId, Proof, RunId};
 use crate::ledger::{LONGEST_PAGE, record};
 
@@ -106,4 +107,27 @@ pub fn unreadable(
 /// Returns words as a list for SQL: `'planned', 'retry'`. They are constants of the program and have no quotes.
 pub fn words(list: impl Iterator<Item = impl std::fmt::Display>) -> String {
     list.map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ")
+}
+
+/// Columns of a blob, in the order in which [`read_blob`] reads them.
+pub const BLOB: &str = "host, digest, size, rank, verified_at, found";
+
+/// Reads the columns [`BLOB`].
+pub fn read_blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
+    let verified_at: i64 = row.get(4)?;
+    Ok(Blob {
+        host: row.get(0)?,
+        digest: row.get::<_, DigestText>(1)?.0,
+        size: count(row, 2)?,
+        state: blob_state(row, 3)?,
+        verified_at: (verified_at != 0).then_some(verified_at),
+        found: row.get(5)?,
+    })
+}
+
+/// Reads what is known of a blob from the column of its rank.
+pub fn blob_state(row: &Row<'_>, column: usize) -> rusqlite::Result<BlobState> {
+    let rank: i64 = row.get(column)?;
+    let found = BlobState::ALL.iter().copied().find(|state| state.rank() == rank);
+    found.ok_or_else(|| unreadable(column, format!("{rank} is not a state of a blob")))
 }

@@ -1,0 +1,156 @@
+//! What a run knows of the blobs in one repository: notes, questions, and the turn to send one.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::known_blobs::{BlobProof, KnownBlob, MOST_REPOSITORIES, SendTurn};
+use super::repository::Repository;
+use occystrap_base::oci::Digest;
+
+impl Repository {
+    /// Returns what this run knows of a blob in this repository.
+    #[must_use]
+    pub fn known_blob(&self, digest: Digest) -> Option<KnownBlob> {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()), digest);
+        known.links.get(&key).copied()
+    }
+
+    /// Returns the same as [`Self::known_blob`], for a verification: one that was read back, and only where what was found
+    /// for one image counts for others ([`RegistryClient::for_many_images`](super::RegistryClient::for_many_images)).
+    #[must_use]
+    pub fn proved_blob(&self, digest: Digest) -> Option<KnownBlob> {
+        let is_many = self.known_blobs().lock().many;
+        self.known_blob(digest).filter(|blob| is_many && blob.proof >= BlobProof::Seen)
+    }
+
+    /// Notes that a blob was sent to this repository, and counts its bytes.
+    pub fn note_sent(&self, digest: Digest, size: u64) {
+        self.wire().counters.count_sent(size);
+        self.note_blob(digest, KnownBlob { size, proof: BlobProof::Sent, diff_id: None });
+        self.record(digest, size);
+    }
+
+    /// Notes that a blob was mounted in this repository and found there, and counts its bytes.
+    pub(super) fn note_mounted(&self, digest: Digest, size: u64) {
+        self.wire().counters.count_mounted(size);
+        self.note_blob(digest, KnownBlob { size, proof: BlobProof::Seen, diff_id: None });
+        self.record(digest, size);
+    }
+
+    fn record(&self, digest: Digest, size: u64) {
+        let record = self.known_blobs().lock().record.clone();
+        if let Some(record) = record {
+            record.landed(self.host(), self.name(), digest, size);
+        }
+    }
+
+    /// Notes that this repository has a blob. A better proof that is known already is kept.
+    pub fn note_blob(&self, digest: Digest, blob: KnownBlob) {
+        let mut known = self.known_blobs().lock();
+        let (host, name) = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        let link =
+            known.links.entry((Arc::clone(&host), Arc::clone(&name), digest)).or_insert(blob);
+        if link.size != blob.size || link.proof <= blob.proof {
+            let diff_id = blob.diff_id.or(link.diff_id.filter(|_| link.size == blob.size));
+            *link = KnownBlob { diff_id, ..blob };
+        }
+        let places = known.places.entry((host, digest)).or_default();
+        if places.len() < MOST_REPOSITORIES && !places.contains(&name) {
+            places.push(name);
+        }
+    }
+
+    /// Forgets what is known of a blob in this repository: it was found damaged or missing.
+    pub fn forget_blob(&self, digest: Digest) {
+        let mut known = self.known_blobs().lock();
+        let (host, name) = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        if let Some(places) = known.places.get_mut(&(Arc::clone(&host), digest)) {
+            places.retain(|place| *place != name);
+        }
+        known.new.remove(&(Arc::clone(&host), Arc::clone(&name)));
+        known.links.remove(&(host, name, digest));
+    }
+
+    /// Forgets what is known of all blobs in this repository: the registry lacks one that it should have.
+    pub fn forget_blobs(&self) {
+        let mut known = self.known_blobs().lock();
+        let (host, name) = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.links.retain(|(at, of, _), _| *at != host || *of != name);
+        for ((at, _), places) in &mut known.places {
+            if *at == host {
+                places.retain(|place| *place != name);
+            }
+        }
+        known.new.remove(&(host, name));
+    }
+
+    /// Returns another repository of the registry that has a blob.
+    #[must_use]
+    pub fn other_with_blob(&self, digest: Digest) -> Option<String> {
+        let record = {
+            let mut known = self.known_blobs().lock();
+            let host = known.name(self.endpoint().as_str());
+            let places = known.places.get(&(host, digest));
+            let mut others = places.into_iter().flatten().filter(|place| ***place != *self.name());
+            if let Some(other) = others.next() {
+                return Some(other.to_string());
+            }
+            known.record.clone()
+        };
+        record.and_then(|record| record.repository_with(self.host(), self.name(), digest))
+    }
+
+    /// Notes that the registry has nothing in this repository, so that no blob is asked for before it is sent.
+    pub fn note_new(&self) {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.new.insert(key);
+    }
+
+    /// Returns whether the repository had nothing when the run began.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.new.contains(&key)
+    }
+
+    /// Notes that every kind of request of clients found the same manifest here.
+    pub fn note_agreeing(&self) {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.agreeing.insert(key);
+    }
+
+    /// Returns whether every kind of request of clients found the same manifest here, earlier in this run, and whether
+    /// that counts for other manifests ([`RegistryClient::for_many_images`](super::RegistryClient::for_many_images)).
+    #[must_use]
+    pub fn is_agreeing(&self) -> bool {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.many && known.agreeing.contains(&key)
+    }
+
+    /// Waits until no other transfer of this run sends the blob to this registry.
+    pub async fn send_turn(&self, digest: Digest) -> SendTurn {
+        loop {
+            let mut other = {
+                let mut known = self.known_blobs().lock();
+                let key = (known.name(self.endpoint().as_str()), digest);
+                match known.sending.get(&key) {
+                    Some(other) => other.clone(),
+                    None => {
+                        let (wake, waits) = watch::channel(());
+                        known.sending.insert(key.clone(), waits);
+                        let known = self.known_blobs().clone();
+                        return SendTurn { known, key, _wake: wake };
+                    }
+                }
+            };
+            // An error says that the other transfer has ended.
+            while other.changed().await.is_ok() {}
+        }
+    }
+}
