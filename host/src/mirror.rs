@@ -12,6 +12,7 @@
 //! | [`plan`] | the items of a run, recorded in the ledger |
 //! | [`preview`] | what a run would do |
 //! | `look` | what source and destination have now |
+//! | `referrers` | which referrers an item wants, and when they are asked for again |
 //! | `item` | one item: it is unchanged, or it is moved and verified |
 //! | [`run`] | the workers of a run |
 //! | [`totals`] | the line at the end, and the document of a run |
@@ -23,6 +24,7 @@ mod item;
 mod look;
 pub mod plan;
 pub mod preview;
+mod referrers;
 pub mod run;
 mod services;
 mod tags;

@@ -10,6 +10,8 @@
 //! | [`request`] | what is moved to where, parsed and checked |
 //! | `fit` | whether the images fit the destination |
 //! | `images`, `family` | images one by one; every platform of an image, and then its index |
+//! | [`referrers`] | what refers to an image, before its tag |
+//! | `wholes` | images with all their platforms and their referrers |
 //! | `rewritten` | the index of an image of which filters changed a platform |
 //! | `attempt` | one image or index: write, keep the receipt, verify |
 //! | [`mod@verify`] | what was written earlier |
@@ -19,9 +21,11 @@ mod dry_run;
 mod family;
 mod fit;
 mod images;
+pub mod referrers;
 pub mod request;
 mod rewritten;
 pub mod verify;
+mod wholes;
 
 use std::time::Instant;
 
@@ -48,8 +52,8 @@ fn move_all(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {
     occupied::check(&request.target)?;
     occupied::check_list(&request.target)?;
     tracing::info!("reading {}", request.source.display);
-    match request.all_platforms {
-        true => family::move_families(request, context),
+    match request.all_platforms || request.referrers.is_some() {
+        true => wholes::move_wholes(request, context),
         false => images::move_images(request, context),
     }
 }

@@ -161,6 +161,8 @@ fn loops_end_when_their_time_is_up() {
         level: None,
         proves_before_tag: false,
         is_untagged: false,
+        platforms: None,
+        referrers: None,
         receipts: occystrap::pipeline::ReceiptStore::None,
         image_parallel: 1,
         all_platforms: false,

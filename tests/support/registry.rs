@@ -79,6 +79,10 @@ pub(super) struct State {
     gate: Gate,
     /// Tags in one page of a list at most.
     tag_page: usize,
+    /// Referrers in one page of a list; `None` without the API for them.
+    pub(super) referrer_page: Option<usize>,
+    /// Whether an index may list manifests that are not there.
+    pub(super) takes_sparse: bool,
     pub(super) log: Vec<Request>,
 }
 
@@ -114,6 +118,8 @@ impl Registry {
             rules: Vec::new(),
             gate: Gate::new(),
             tag_page: usize::MAX,
+            referrer_page: None,
+            takes_sparse: false,
             log: Vec::new(),
         }));
         let (stop, stopped) = oneshot::channel();
@@ -441,6 +447,7 @@ impl State {
                     None => Plan::error(404, "MANIFEST_UNKNOWN"),
                 }
             }
+            "referrers" if reads => self.referrers(repository, target, query),
             "tags" if reads && target == "list" => self.tags(repository, query),
             "blobs" if reads => {
                 match target.parse().ok().and_then(|digest| self.blob(repository, digest)) {

@@ -248,7 +248,7 @@ impl State {
             return Plan::error(400, "MANIFEST_BLOB_UNKNOWN");
         }
         let known = |child: String| self.manifests.contains_key(&(repository.to_owned(), child));
-        if !list("manifests").iter().all(|one| known(named(one))) {
+        if !self.takes_sparse && !list("manifests").iter().all(|one| known(named(one))) {
             return Plan::error(400, "MANIFEST_UNKNOWN");
         }
         for name in [target.to_owned(), digest.to_string()] {

@@ -47,6 +47,8 @@ pub enum FaultOrigin {
     DamagedEngineStore,
     /// A registry lacks a blob that it had before.
     LostBlob,
+    /// A source has no image for a platform.
+    NoSuchPlatform,
     /// An image has more layers than Docker mounts.
     TooManyLayers,
 }

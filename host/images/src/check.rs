@@ -15,6 +15,7 @@ mod links;
 mod manifest;
 mod member;
 mod presence;
+mod referrers;
 mod replay;
 mod report;
 mod rules;
@@ -57,7 +58,8 @@ pub fn check(
     let watch = source.watch();
     let images =
         steady::check(watch.as_ref(), &context.cancel, || check_once(source, scope, context))?;
-    Ok(CheckReport::new(&source.display, images, gate, started.elapsed()))
+    let referrers = referrers::count(source, &images, context)?;
+    Ok(CheckReport::new(&source.display, images, referrers, gate, started.elapsed()))
 }
 
 /// A checked image, and what the caller of [`examine`] made of its members.

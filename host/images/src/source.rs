@@ -29,7 +29,7 @@ use occystrap_base::oci::{Digest, ImageName, Platform, PlatformRequest};
 use occystrap_base::secret;
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
-use occystrap_net::registry::{Reference, RegistryClient};
+use occystrap_net::registry::{Reference, RegistryClient, Repository};
 use occystrap_net::uri::{Uri, instead_of_transport};
 
 /// A source URI, parsed and checked. Nothing was read yet.
@@ -223,6 +223,57 @@ impl Source {
             SourceKind::Layout { path, tag, image } => {
                 oci_layout::open(path, tag.as_deref(), &platform, self.choice(image))
             }
+        }
+    }
+
+    /// Returns the repository, where the source is at a registry.
+    pub fn repository(&self, context: &Context) -> Result<Option<Repository>> {
+        match &self.kind {
+            SourceKind::Registry { reference, client } => {
+                client.repository(reference, context.counters.clone()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns whether the source is at a registry.
+    #[must_use]
+    pub fn is_registry(&self) -> bool {
+        matches!(self.kind, SourceKind::Registry { .. })
+    }
+
+    /// Returns the tag or digest that the source names, where it is at a registry.
+    #[must_use]
+    pub fn registry_target(&self) -> Option<String> {
+        match &self.kind {
+            SourceKind::Registry { reference, .. } => Some(reference.target()),
+            _ => None,
+        }
+    }
+
+    /// Reads manifest and config of another manifest of the repository, which refers to the image of the source. Errors
+    /// when the source is not at a registry.
+    pub fn open_referrer(&self, digest: Digest, context: &Context) -> Result<Whole> {
+        match &self.kind {
+            SourceKind::Registry { reference, client } => {
+                let reference = Reference { digest: Some(digest), ..reference.clone() };
+                registry::open_whole(&reference, client, context)
+            }
+            _ => Err(Error::usage(format!("'{}' has no referrers", self.display))
+                .hint("referrers are at registries: registry://HOST/IMAGE")),
+        }
+    }
+
+    /// Reads manifests and configs of the image of the source, with these platforms alone. Errors when it has no image for
+    /// one of them, and when the source is not at a registry.
+    pub fn open_platforms(&self, wanted: &[Platform], context: &Context) -> Result<Vec<Whole>> {
+        match &self.kind {
+            SourceKind::Registry { reference, client } => {
+                registry::open_platforms(reference, client, wanted, context)
+                    .map(|whole| vec![whole])
+            }
+            _ => Err(Error::usage(format!("'{}' cannot be reduced to platforms", self.display))
+                .hint("several platforms are chosen of registry://HOST/IMAGE")),
         }
     }
 

@@ -320,6 +320,18 @@ impl Document {
     }
 }
 
+impl Settings {
+    /// Returns whether an image has the digest of its source at the destination.
+    #[must_use]
+    pub fn keeps_digest(&self) -> bool {
+        self.filters.is_empty()
+            && match &self.platforms {
+                Platforms::All => true,
+                Platforms::Listed(listed) => listed.len() > 1 && self.index == Index::Keep,
+            }
+    }
+}
+
 impl TagPatterns {
     /// Creates patterns that were checked.
     fn new(texts: Vec<String>) -> Self {

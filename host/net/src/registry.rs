@@ -10,6 +10,7 @@
 //! | `auth_places`, `auth_file`, `helper`, `credential` | find the login of the user |
 //! | `challenge`, `scope`, `token`, `version_check`, `session` | decide which login or token a request carries |
 //! | `repository`, `tags`, `manifest_headers`, `download` | list and pull manifests and blobs |
+//! | `referrers`, `referrers_tag` | find what refers to a manifest, and list it under a tag |
 //! | `resolve`, `blob_existence`, `blob_part` | check that clients can pull what is there |
 //! | `push`, `upload`, `body`, `streamed_request` | push manifests and blobs |
 //! | `known_blobs`, `repository_blobs` | what this run has learned of blobs |
@@ -36,6 +37,8 @@ mod login;
 mod manifest_headers;
 mod push;
 pub mod reference;
+mod referrers;
+mod referrers_tag;
 pub mod repository;
 mod repository_blobs;
 mod resolve;
@@ -54,6 +57,9 @@ pub use download::Download;
 pub use known_blobs::{BlobProof, BlobRecord, KnownBlob, SendTurn};
 pub use manifest_headers::FetchedManifest;
 pub use reference::Reference;
+pub use referrers::{
+    COSIGN_TAGS, FoundBy, MOST_REFERRERS, Referrer, ReferrerTypes, WantedReferrers, fallback_tag,
+};
 pub use repository::Repository;
 pub use resolve::CHANGED_ANSWER;
 pub use upload::PushOptions;

@@ -10,7 +10,9 @@ use occystrap_base::files::state_file::same;
 use occystrap_base::terminal::results::Results;
 use occystrap_images::filter::{FilterInputs, Filters};
 use occystrap_images::level::Level;
+use occystrap_images::source::Source;
 use occystrap_net::context::Context;
+use occystrap_net::registry::{ReferrerTypes, WantedReferrers};
 use occystrap_net::uri::Uri;
 use occystrap_net::web::ForeignLayers;
 use occystrap_output::layer_cache::LayerCache;
@@ -18,7 +20,7 @@ use occystrap_output::plugin::Catalog;
 use occystrap_output::plugin::embedded::EMBEDDED;
 use occystrap_output::receipt::repeat_command::option;
 use occystrap_output::write::occupied;
-use occystrap_output::write::target::Target;
+use occystrap_output::write::target::{Endpoint, Target};
 use occystrap_verify::report::Run;
 
 /// Move of images from a source to a destination, with the proof that they landed.
@@ -42,6 +44,7 @@ pub struct Process {
     destination: String,
     filters: Vec<String>,
     all_platforms: bool,
+    referrers: Option<ReferrerTypes>,
     level: Option<Level>,
     receipt: Option<PathBuf>,
     layer_cache: Option<PathBuf>,
@@ -83,6 +86,7 @@ impl Process {
             destination: destination.into(),
             filters: Vec::new(),
             all_platforms: false,
+            referrers: None,
             level: Some(Level::Fast),
             receipt: None,
             layer_cache: None,
@@ -106,6 +110,18 @@ impl Process {
     #[must_use]
     pub fn all_platforms(self, all_platforms: bool) -> Self {
         Self { all_platforms, ..self }
+    }
+
+    /// Moves what refers to each image as well, from a registry to a registry: signatures, lists of contents,
+    /// attestations. `types` are artifact types; where there are none, all referrers are moved.
+    #[must_use]
+    pub fn referrers<T: Into<String>>(self, types: impl IntoIterator<Item = T>) -> Self {
+        let types: Vec<String> = types.into_iter().map(Into::into).collect();
+        let types = match types.is_empty() {
+            true => ReferrerTypes::All,
+            false => ReferrerTypes::Only(types),
+        };
+        Self { referrers: Some(types), ..self }
     }
 
     /// Sets how much is verified; `None` verifies nothing.
@@ -225,6 +241,9 @@ impl Process {
             source.check_all_platforms()?;
             check_all_platforms(&target, self.filters.is_empty())?;
         }
+        if self.referrers.is_some() {
+            check_referrers(&source, &target, self.filters.is_empty())?;
+        }
         target.check_options(session.stop())?;
         let layer_cache = self.open_layer_cache(&target)?;
         let results = match self.results_on_stderr {
@@ -245,6 +264,11 @@ impl Process {
             level: self.level,
             proves_before_tag: false,
             is_untagged: false,
+            platforms: None,
+            referrers: self
+                .referrers
+                .clone()
+                .map(|types| WantedReferrers { types, ..WantedReferrers::default() }),
             receipts: match &self.receipt {
                 Some(path) => ReceiptStore::File(path.clone()),
                 None => ReceiptStore::None,
@@ -295,6 +319,10 @@ impl Process {
         words.extend(session.file_options(built_in).into_iter().map(word));
         let foreign_layers = self.foreign_layers.and_then(foreign_layers_name);
         words.extend(foreign_layers.map(|name| option("foreign-layers", name)));
+        words.extend(self.referrers.as_ref().map(|types| match types {
+            ReferrerTypes::All => option("referrers", "all"),
+            ReferrerTypes::Only(types) => option("referrers", types.join(",")),
+        }));
         words.extend(self.allow_net.iter().map(|server| option("allow-net", server)));
         words
     }
@@ -308,6 +336,20 @@ fn foreign_layers_name(foreign_layers: ForeignLayers) -> Option<&'static str> {
         ForeignLayers::Fetch => Some("fetch"),
         ForeignLayers::Fail => Some("fail"),
     }
+}
+
+/// Checks that referrers can be moved, and that the image keeps the digest that they name.
+fn check_referrers(source: &Source, target: &Target, is_unchanged: bool) -> Result<()> {
+    if !source.is_registry() || !matches!(target.endpoint, Endpoint::Repository(..)) {
+        return Err(Error::usage("referrers are moved from a registry to a registry")
+            .hint("--referrers needs registry:// as source and as destination"));
+    }
+    let compresses = target.option("compression").is_some_and(|value| !value.is_empty());
+    if !is_unchanged || compresses {
+        let message = "referrers name an image by its digest, which filters and compression change";
+        return Err(Error::usage(message).hint("leave out --referrers, or what changes the image"));
+    }
+    Ok(())
 }
 
 /// Checks that the destination can hold every platform, with unchanged digests where no filter changes an image.

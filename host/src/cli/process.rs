@@ -58,6 +58,10 @@ pub struct ProcessOptions {
     /// registry:// and oci-layout://
     #[arg(long)]
     pub all_platforms: bool,
+    /// Move what refers to the image as well, from registry:// to registry://: signatures, SBOMs, attestations, also those
+    /// under the tags of cosign; or only artifact types, with commas: --referrers=application/spdx+json
+    #[arg(long, value_name = "TYPES", num_args = 0..=1, require_equals = true, default_missing_value = "all", value_delimiter = ',', conflicts_with = "dry_run")]
+    pub referrers: Option<Vec<String>>,
     /// Print what would happen to each layer, and write nothing: the plan is made against the destination, a registry is
     /// asked which blobs it has, and no filter is run. Options about verification and --fsync are ignored
     #[arg(long, conflicts_with = "receipt")]

@@ -3,13 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::look::Seen;
+use super::plan::holds_indexes;
+use super::referrers;
 use super::services::Services;
 use crate::Process;
+use crate::pipeline::request::PlatformSelection;
 use crate::pipeline::{self, ReceiptStore};
-use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::Digest;
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
+use occystrap_base::oci::{Digest, PlatformRequest};
 use occystrap_images::level::Level;
-use occystrap_mirror::document::{OnConflict, Platforms, Settings, Verify};
+use occystrap_mirror::document::{Index, OnConflict, Platforms, Settings, Verify};
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::HeldBlob;
 use occystrap_mirror::ledger::record::{
@@ -59,7 +62,9 @@ pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
 
 /// Returns the record of an item that an error ended.
 pub fn failed(error: &Error) -> Option<FinishedItem> {
+    let lasting = Ending::Failed(Verdict::NotVerified);
     let (class, ending) = match error.kind() {
+        _ if error.origin() == Some(FaultOrigin::NoSuchPlatform) => ("no-such-platform", lasting),
         Kind::Interrupted => return None,
         Kind::Network => ("network", Ending::Retry { asked_wait: None }),
         Kind::Changed => ("changed", Ending::Retry { asked_wait: None }),
@@ -79,11 +84,19 @@ pub fn failed(error: &Error) -> Option<FinishedItem> {
     Some(record)
 }
 
+impl Attempt {
+    /// Returns an attempt that an error ended.
+    #[must_use]
+    pub fn failed(error: &Error) -> Self {
+        Self { record: failed(error), blobs: Vec::new() }
+    }
+}
+
 /// Moves the image of an item and verifies it. `seen` is what both ends had before.
 pub fn move_item(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Attempt {
     match try_to_move(item, seen, services) {
         Ok(attempt) => attempt,
-        Err(error) => Attempt { record: failed(&error), blobs: Vec::new() },
+        Err(error) => Attempt::failed(&error),
     }
 }
 
@@ -111,14 +124,33 @@ fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<
         process.prepare_with(&session, &services.clients, &services.catalog)?;
     request.proves_before_tag = true;
     request.is_untagged = item.destination.digest.is_some();
+    if let Platforms::Listed(listed) = &settings.platforms
+        && listed.len() > 1
+    {
+        request.platforms = Some(PlatformSelection {
+            wanted: listed.iter().map(PlatformRequest::platform).collect(),
+            rewrites_index: settings.index == Index::Rewrite,
+        });
+    }
+    request.referrers = referrers::wanted(item, services);
     request.receipts = ReceiptStore::Memory(Mutex::default());
     let context = context.with_own_counters().about(&item.source.to_string());
+    let is_outdated = match seen.is_proved {
+        true => pipeline::referrers::is_outdated(&request, &context)?,
+        false => false,
+    };
+    if seen.is_proved && !is_outdated {
+        let mut record = FinishedItem::new(Ending::Done(Outcome::Unchanged, Verdict::NotVerified));
+        record.want_digest = seen.source;
+        return Ok(Attempt { record: Some(record), blobs: Vec::new() });
+    }
     let run = pipeline::process(&request, &context);
     let receipts = match request.receipts {
         ReceiptStore::Memory(kept) => kept.into_inner().unwrap_or_else(PoisonError::into_inner),
         _ => Vec::new(),
     };
-    let is_there = seen.destination.is_some() && seen.destination == seen.source;
+    let is_same = seen.destination.is_some() && seen.destination == seen.source;
+    let is_there = is_same && !is_outdated;
     let counters = &context.counters;
     Ok(Attempt {
         record: record_of(&run, receipts.as_slice(), level, is_there, settings, seen).map(
@@ -129,11 +161,6 @@ fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<
         ),
         blobs: blobs_of(&receipts, &item.destination.uri),
     })
-}
-
-/// Whether a destination holds the index of an image, and not one platform alone.
-fn holds_indexes(uri: &str) -> bool {
-    uri.starts_with("registry://") || uri.starts_with("oci-layout://")
 }
 
 /// Returns what the ledger gets of a move; `None` where the user interrupted.
@@ -171,14 +198,14 @@ fn record_of(
     };
     let mut record = FinishedItem::new(ending);
     // Where nothing changes an image, its digest is that of the source.
-    let moved = settings.filters.is_empty().then(|| proved(receipts)).flatten();
+    let moved = settings.keeps_digest().then(|| proved(receipts)).flatten();
     (record.proof, record.want_digest) = (proof, seen.source.or(moved));
     record.receipt = Bundle::new(receipts.to_vec()).line();
     if ending == Ending::Failed(Verdict::Failed) {
         record.error = Some(ItemError {
             class: "verification".to_owned(),
-            message: "the verification FAILED".to_owned(),
-            hint: None,
+            message: error.map_or_else(|| "the verification FAILED".to_owned(), Error::to_string),
+            hint: error.and_then(Error::hint_text).map(str::to_owned),
         });
     }
     Some(record)

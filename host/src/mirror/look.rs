@@ -24,6 +24,8 @@ pub struct Seen {
     pub source: Option<Digest>,
     /// Digest of the destination; `None` where it has no such image, or where this output is not asked.
     pub destination: Option<Digest>,
+    /// Whether both are as they were proved, so that the image is moved only if its referrers have changed.
+    pub is_proved: bool,
 }
 
 /// The questions about one item.
@@ -92,7 +94,7 @@ impl Question {
             }
         };
         let (source, destination) = tokio::join!(of_source, of_destination);
-        Ok(Seen { source: source?, destination: destination? })
+        Ok(Seen { source: source?, destination: destination?, is_proved: false })
     }
 }
 

@@ -35,7 +35,6 @@ pub fn plan<'f, L: Ledger>(
 ) -> Result<Plan<'f>, Vec<Error>> {
     let one = |error: Error| vec![error];
     let sources = file.sources()?;
-    check_supported(file, &sources)?;
     let facts = ledger.map(|ledger| ledger as &(dyn occystrap_mirror::ledger::Facts + Sync));
     let selected = tags::select(&sources, services, facts).map_err(one)?;
     let (mut items, mut failures, mut errors) = (Vec::new(), Vec::new(), Vec::new());
@@ -59,20 +58,7 @@ pub fn plan<'f, L: Ledger>(
         return Err(errors);
     }
     let items = distinct(items)?;
-    let is_untagged = |item: &&Item<'_>| {
-        item.destination.digest.is_some() && !item.destination.uri.starts_with("registry://")
-    };
-    let untagged = items.iter().filter(is_untagged);
-    let errors: Vec<Error> = untagged
-        .map(|item| {
-            item.place
-                .error(format!("'{}': an image without a tag needs a registry", item.source))
-                .hint("write a tag in 'to'")
-        })
-        .collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    check_fits(file, &items)?;
     let mut targets = HashMap::new();
     for item in &items {
         *targets.entry(target(&item.destination.uri)).or_default() += 1;
@@ -80,11 +66,8 @@ pub fn plan<'f, L: Ledger>(
     Ok(Plan { items, failures, targets })
 }
 
-/// Errors for each entry that needs what this version does not do.
-fn check_supported(
-    file: &MirrorFile,
-    sources: &[occystrap_mirror::expand::Source<'_>],
-) -> Result<(), Vec<Error>> {
+/// Errors for what this version does not do, and for each entry whose destination cannot hold what it wants.
+fn check_fits(file: &MirrorFile, items: &[Item<'_>]) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     let hosts = file.document.hosts.iter().filter(|host| host.pulls_left.is_some());
     errors.extend(hosts.map(|host| {
@@ -93,30 +76,48 @@ fn check_supported(
             .hint("limit the pace with 'requests-per-second' instead")
     }));
     let mut last = None;
-    for source in sources {
-        if last == Some(&source.entry.place) {
+    for item in items {
+        let place = &item.entry.place;
+        if last == Some(place) {
             continue;
         }
-        last = Some(&source.entry.place);
-        let Settings { platforms, referrers, .. } = &source.entry.settings;
-        let place = &source.entry.place;
-        if let Platforms::Listed(listed) = platforms
-            && listed.len() > 1
-        {
-            errors.push(
-                place
-                    .error("several platforms are not supported yet")
-                    .hint("write 'platforms: all', or one platform"),
-            );
+        last = Some(place);
+        if item.destination.digest.is_some() && !item.destination.uri.starts_with("registry://") {
+            let message = format!("'{}': an image without a tag needs a registry", item.source);
+            errors.push(place.error(message).hint("write a tag in 'to'"));
         }
-        if *referrers != Referrers::Without {
-            errors.push(place.error("'referrers' is not supported yet").hint("remove it"));
+        let (settings, uri) = (&item.entry.settings, &item.destination.uri);
+        if let Platforms::Listed(listed) = &settings.platforms
+            && listed.len() > 1
+            && !holds_indexes(uri)
+        {
+            let message =
+                format!("'{uri}' holds one platform of an image, and the entry lists several");
+            let hint = "write one platform, or a destination at registry:// or oci-layout://";
+            errors.push(place.error(message).hint(hint));
+        }
+        if settings.referrers == Referrers::Without {
+            continue;
+        }
+        let hint = "write 'referrers: false' in the entry";
+        if !uri.starts_with("registry://") {
+            let message = format!("'{uri}' cannot hold referrers: only registries can");
+            errors.push(place.error(message).hint(hint));
+        } else if !settings.filters.is_empty() {
+            let message =
+                "'referrers' name an image by its digest, which the 'filters' of the entry change";
+            errors.push(place.error(message).hint(hint));
         }
     }
     match errors.is_empty() {
         true => Ok(()),
         false => Err(errors),
     }
+}
+
+/// Returns whether a destination holds the index of an image, and not one platform alone.
+pub fn holds_indexes(uri: &str) -> bool {
+    uri.starts_with("registry://") || uri.starts_with("oci-layout://")
 }
 
 /// Returns the repository of a registry, or the place of another output, without the tag.

@@ -13,6 +13,7 @@ use super::file::MirrorFile;
 use super::item::{self, Attempt};
 use super::look::{Question, Seen};
 use super::plan::{self, Plan, host_and_repository, target};
+use super::referrers;
 use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::{Error, Result};
@@ -124,6 +125,7 @@ pub fn run<L: Ledger + 'static>(
         return Err(vec![error.clone()]);
     }
     let is_interrupted = outcome.is_err();
+    referrers::note_hosts(services, &**ledger).map_err(one)?;
     ledger.give_back().map_err(one)?;
     let totals = ledger.totals(begun.id).map_err(one)?;
     let text = serde_json::to_string(&totals).unwrap_or_default();
@@ -315,35 +317,40 @@ impl<'r, L: Ledger> Work<'r, L> {
                 self.options.recheck.is_none_or(|most| proof.is_younger(now, most))
             };
             let is_proved = known.proof.is_some_and(is_young);
-            if is_proved && item.is_immutable() {
+            let asks_referrers = referrers::are_due(item, &known, self.ledger)?;
+            if is_proved && item.is_immutable() && !asks_referrers {
                 self.finish(lease, item, unchanged(), &[])?;
                 continue;
             }
             let settings = &item.entry.settings;
             let is_new =
-                self.new.contains(&target(&item.destination.uri)) && settings.filters.is_empty();
+                self.new.contains(&target(&item.destination.uri)) && settings.keeps_digest();
             match Question::about(item, is_new, self.services) {
-                Ok(question) => asked.push((lease, item, known, is_proved, question)),
+                Ok(question) => {
+                    asked.push((lease, item, known, (is_proved, asks_referrers), question));
+                }
                 Err(error) => self.fail(lease, item, &error)?,
             }
         }
         let (asked, questions): (Vec<_>, Vec<_>) = asked
             .into_iter()
-            .map(|(lease, item, known, is_proved, question)| {
-                ((lease, item, known, is_proved), question)
-            })
+            .map(|(lease, item, known, young, question)| ((lease, item, known, young), question))
             .unzip();
         let seen = self.services.each(questions, CLAIMED, Question::ask)?;
         let mut moves = Vec::new();
-        for ((lease, item, known, is_proved), seen) in asked.into_iter().zip(seen) {
-            let seen = match seen {
+        for ((lease, item, known, (is_young, asks_referrers)), seen) in asked.into_iter().zip(seen)
+        {
+            let mut seen = match seen {
                 Ok(seen) => seen,
                 Err(error) => {
                     self.fail(lease, item, &error)?;
                     continue;
                 }
             };
-            if is_proved && item::is_unchanged(&known, &seen) {
+            seen.is_proved = is_young && item::is_unchanged(&known, &seen);
+            if seen.is_proved && asks_referrers {
+                moves.push((lease, item, seen));
+            } else if seen.is_proved {
                 let record = FinishedItem { want_digest: seen.source, ..unchanged() };
                 self.finish(lease, item, record, &[])?;
             } else if let Some(record) = item::by_policy(item, &seen) {
@@ -365,8 +372,11 @@ impl<'r, L: Ledger> Work<'r, L> {
                     self.seed(item)?;
                     item::move_item(item, &seen, self.services)
                 }
-                Err(error) => Attempt { record: item::failed(&error), blobs: Vec::new() },
+                Err(error) => Attempt::failed(&error),
             };
+            if let Some(record) = &attempt.record {
+                referrers::note(item, record, self.ledger)?;
+            }
             match attempt.record {
                 Some(record) => self.finish(lease, item, record, &attempt.blobs)?,
                 // The lease is given back when the run ends.

@@ -1,8 +1,8 @@
 //! What all items of a run share: clients of registries, plugins, and the context.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
@@ -27,6 +27,8 @@ pub struct Services<'s> {
     pub catalog: Catalog,
     /// The context.
     pub context: Context,
+    /// The tags `sha256-...` of repositories of which all tags were listed, by `HOST/REPOSITORY`.
+    digest_tags: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
 }
 
 /// The ledger, as a record of blobs.
@@ -52,7 +54,24 @@ impl<'s> Services<'s> {
     pub fn new(session: &'s Session) -> Result<Self> {
         let clients = session.clients();
         let (catalog, context) = (session.catalog()?, session.context()?);
-        Ok(Self { session, clients, catalog, context })
+        Ok(Self { session, clients, catalog, context, digest_tags: Mutex::default() })
+    }
+
+    /// Notes all tags of a repository. Those that belong to other images, by their digests, are kept.
+    pub fn note_tags(&self, place: String, tags: &[String]) {
+        let kept = tags.iter().filter(|tag| tag.starts_with("sha256-")).cloned().collect();
+        let mut known = self.digest_tags.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(place, Arc::new(kept));
+    }
+
+    /// Returns the tags `sha256-...` of a repository; `None` where its tags were not listed.
+    pub fn digest_tags(&self, place: &str) -> Option<Arc<BTreeSet<String>>> {
+        self.digest_tags.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
+    }
+
+    /// Returns which registries have the API for referrers, of those that were asked.
+    pub fn referrer_apis(&self) -> Result<BTreeMap<String, bool>> {
+        Ok(self.clients.of(&Uri::parse("registry://localhost/any")?)?.referrer_apis())
     }
 
     /// Lets pushes mount blobs that the ledger knows at the destination.

@@ -36,6 +36,9 @@ pub fn select(
     })?;
     let mut selected = Vec::with_capacity(sources.len());
     for ((source, repository), tags) in sources.iter().zip(repositories).zip(lists) {
+        if let (Some(repository), Ok(Some(tags))) = (&repository, &tags) {
+            services.note_tags(repository.place(), tags);
+        }
         selected.push(match (source.rules, repository) {
             (Some(_), Some(repository)) => select_of(source, &repository, tags, services, facts),
             _ => Ok(Vec::new()),

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::request::Request;
-use occystrap_base::error::Result;
+use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::remote::RepositoryReader;
-use occystrap_output::receipt::{Expectation, ImageIdentity, Receipt, RepeatCommand};
+use occystrap_output::receipt::{Expectation, ImageIdentity, Receipt, RepeatCommand, Role};
 use occystrap_output::write;
 use occystrap_output::write::item::Item;
 use occystrap_verify::look::registry::{Asked, blobs_before_commit};
@@ -56,7 +56,7 @@ impl<'a> Job<'a> {
 pub fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
     let (name, tag) = (name.repository.clone(), name.tag.clone());
     let artifact = image.artifact.is_some() && part.is_whole();
-    ImageIdentity { name, tag, id: image.id, part, artifact }
+    ImageIdentity { name, tag, id: image.id, part, artifact, left_out: Vec::new() }
 }
 
 /// Writes an image or an index, keeps its receipt and verifies that it landed. Returns the report, and the receipt
@@ -72,6 +72,7 @@ pub fn attempt(
     let context = &context.clone().with_own_warnings();
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, item.image()) {
+        (Part::Referrer(_), _) => None,
         (Part::Platform(platform), _) => Some(platform.clone()),
         (_, image) => image.map(|image| image.platform.to_string()),
     };
@@ -80,9 +81,14 @@ pub fn attempt(
     tracing::info!("{}: {} layers, to {}", report.name(), item.layers().len(), target.display);
     let note = item.image().and_then(|image| image.note.as_deref());
     let memory = request.proves_before_tag.then(|| HashMemo::showing(&context.progress));
-    let check = |expectations: &[Expectation], remote: &RepositoryReader| match &memory {
-        Some(memory) => prove_blobs(request, expectations, remote, memory, context),
-        None => Ok(()),
+    let check = |expectations: &[Expectation], remote: &RepositoryReader| {
+        if request.referrers.is_some() {
+            check_kept(item, expectations)?;
+        }
+        match &memory {
+            Some(memory) => prove_blobs(request, expectations, remote, memory, context),
+            None => Ok(()),
+        }
     };
     let check: Option<write::BeforeCommit> = Some(&check);
     let written = write::write(item, &identity, source, target, check, context);
@@ -113,6 +119,21 @@ pub fn attempt(
     let report = report.finish(started.elapsed(), context);
     report.log();
     (report, receipt)
+}
+
+/// Checks that an image keeps the digest that its referrers name.
+fn check_kept(item: Item, expectations: &[Expectation]) -> Result<()> {
+    let before = item.image().and_then(|image| image.manifest.as_ref());
+    let now = expectations.iter().find(|one| one.role == Role::Manifest);
+    match (before.map(|manifest| manifest.digest), now.and_then(|one| one.digest)) {
+        (Some(before), Some(now)) if before != now => {
+            let error = Error::mismatch("the manifest that the referrers name", before, now);
+            Err(error
+                .hint("its layers are compressed here, which changes it: move it without referrers")
+                .within("the image was not tagged"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Verifies the blobs of an image before a manifest names them. Errors name the first that is not as promised.

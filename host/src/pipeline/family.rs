@@ -6,61 +6,21 @@
 use std::time::Instant;
 
 use super::attempt::{Job, attempt, identity};
-use super::fit;
 use super::images::move_filtered;
 use super::request::Request;
 use super::rewritten::{Rewritten, has_landed};
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::{Error, FaultOrigin, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
-use occystrap_layer::image::{Family, Image, ListedImage, Whole};
+use occystrap_layer::image::{Family, Image, ListedImage};
 use occystrap_net::context::Context;
 use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
 use occystrap_output::write::item::Item;
 use occystrap_verify::report::ImageReport;
 use occystrap_verify::verdict::outcome::Outcomes;
 
-/// Moves every image of a source with all its platforms. Errors when the source cannot be read or its images do not fit
-/// the destination.
-pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {
-    let wholes = fit::wholes(request, context)?;
-    let (mut reports, mut receipts) = (Vec::new(), Vec::new());
-    for whole in &wholes {
-        match whole {
-            Whole::Image(image) => {
-                fit::check_artifact(request, image)?;
-                let digest = image.manifest.as_ref().map(|manifest| manifest.digest);
-                let repeat = request.repeat_command(digest);
-                // An image without a tag is known by its digest, as one that an index lists.
-                let part = match request.is_untagged {
-                    true => Part::Platform(image.platform.to_string()),
-                    false => Part::Whole,
-                };
-                let (report, receipt) =
-                    move_part(request, image, &image.name, &part, repeat, context);
-                receipts.extend(receipt);
-                reports.push(report);
-            }
-            Whole::Family(family) => {
-                let (moved, kept) = move_family(request, family, context);
-                receipts.extend(kept);
-                reports.extend(moved);
-            }
-        }
-    }
-    // With a receipt of only a part, a later verification would not miss the rest.
-    let all = reports.iter().all(|report| report.error.is_none());
-    if all
-        && let Err(error) = request.write_receipts(receipts)
-        && let Some(last) = reports.last_mut()
-    {
-        last.without_receipt(error);
-    }
-    Ok(reports)
-}
-
 /// Moves an image, or one that an index lists. `name` is the name of the image or of the index. Artifacts are not filtered.
-fn move_part(
+pub(super) fn move_part(
     request: &Request,
     image: &Image,
     name: &ImageName,
@@ -85,14 +45,14 @@ fn later(_receipt: &Receipt) -> Result<()> {
 }
 
 /// Moves the images that an index lists, several in parallel, and then the index; nested indexes before the one that
-/// lists them. Returns a report for each, and the receipts of those that landed.
-fn move_family(
+/// lists them. Where it is not `is_named`, the last index is known by its digest. Returns a report for each, and the receipts of those that landed.
+pub(super) fn move_family(
     request: &Request,
     family: &Family,
+    is_named: bool,
+    repeat: &RepeatCommand,
     context: &Context,
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
-    // Each receipt repeats the move of the whole family.
-    let repeat = request.repeat_command(family.indexes.last().map(|index| index.manifest.digest));
     let name = &family.name;
     let move_member = |member: &&ListedImage| {
         let part = Part::Platform(member.platform.clone());
@@ -103,7 +63,8 @@ fn move_family(
         .members
         .iter()
         .partition(|member| !request.filters.is_empty() && member.image.artifact.is_some());
-    let mut family_now = Rewritten::default();
+    let rewrites = request.platforms.as_ref().is_some_and(|platforms| platforms.rewrites_index);
+    let mut family_now = Rewritten::without(&family.left_out, rewrites);
     let (mut reports, mut receipts, mut outcomes) = (Vec::new(), Vec::new(), Outcomes::new());
     let moved = in_parallel(&images, request.image_parallel, move_member);
     let mut moved: Vec<_> = images.into_iter().zip(moved).collect();
@@ -125,7 +86,7 @@ fn move_family(
     }
     for (position, index) in family.indexes.iter().enumerate() {
         let last = position + 1 == family.indexes.len();
-        let named = last && !request.is_untagged;
+        let named = is_named && last && !request.is_untagged;
         let rewritten = match family_now.missing(index) {
             0 => family_now.index(index, name),
             missing => Err(unwritten(missing, index.children.len(), context)),
@@ -142,12 +103,18 @@ fn move_family(
             }
         };
         let ImageName { repository, tag } = name.clone();
-        let identity = ImageIdentity { name: repository, tag, id, part, artifact: false };
-        let landed = family_now.landed();
+        let absent = family_now.absent(&index_now);
+        let left_out = absent.clone();
+        let identity = ImageIdentity { name: repository, tag, id, part, artifact: false, left_out };
+        let mut landed = family_now.landed();
+        landed.extend(&absent);
         let item = Item::Index { index: &index_now, named, landed: &landed };
         let warnings = if last { dropped.clone() } else { Vec::new() };
         let job = Job::index(item, identity, repeat.clone(), outcomes.clone(), warnings);
-        let (report, receipt) = attempt(request, job, Instant::now(), later, context);
+        let (mut report, receipt) = attempt(request, job, Instant::now(), later, context);
+        if !absent.is_empty() {
+            report.error = report.error.map(|error| refused_as_sparse(error, absent.len()));
+        }
         if has_landed(&report) {
             outcomes.extend(report.outcome().map(|outcome| (id, outcome)));
             family_now.add(index.manifest.digest, index_now.manifest.clone());
@@ -156,6 +123,17 @@ fn move_family(
         reports.push(report);
     }
     (reports, receipts)
+}
+
+/// Returns the error of a registry that refuses an index of which images are absent, with what helps.
+fn refused_as_sparse(error: Error, absent: usize) -> Error {
+    match error.origin() {
+        Some(FaultOrigin::LostBlob) => error.within(format!(
+            "{absent} manifests that the index lists are not moved, and the registry refuses such an index"
+        ))
+        .hint("write 'index: rewrite' in the entry: a new index then names what is there"),
+        _ => error,
+    }
 }
 
 /// Returns the error for an index that was not written: of the `listed` manifests, `missing` did not land.

@@ -23,7 +23,11 @@ pub fn images(request: &Request, context: &Context) -> Result<Vec<Image>> {
 
 /// Opens the images of the source with all their platforms. Errors when they do not fit the destination.
 pub fn wholes(request: &Request, context: &Context) -> Result<Vec<Whole>> {
-    let wholes = check(request, request.source.open_wholes(context)?)?;
+    let opened = match &request.platforms {
+        Some(platforms) => request.source.open_platforms(&platforms.wanted, context)?,
+        None => request.source.open_wholes(context)?,
+    };
+    let wholes = check(request, opened)?;
     foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
     Ok(wholes)
 }

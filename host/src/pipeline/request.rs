@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_base::oci::{Digest, ImageName, Part, Platform};
 use occystrap_images::filter::Filters;
 use occystrap_images::level::Level;
 use occystrap_images::source::Source;
 use occystrap_net::context::Context;
+use occystrap_net::registry::WantedReferrers;
 use occystrap_output::layer_cache::LayerCache;
 use occystrap_output::receipt::{Bundle, Receipt, RepeatCommand};
 use occystrap_output::write::target::Target;
@@ -22,6 +23,14 @@ pub enum ReceiptStore {
     File(PathBuf),
     /// Here.
     Memory(Mutex<Vec<Receipt>>),
+}
+
+/// Several platforms of an image.
+pub struct PlatformSelection {
+    /// The platforms, at least one.
+    pub wanted: Vec<Platform>,
+    /// Whether a new index lists what is moved alone. Else the index keeps its bytes, and lists what is absent.
+    pub rewrites_index: bool,
 }
 
 /// Request of one run: what is moved to where, and how.
@@ -47,6 +56,10 @@ pub struct Request {
     pub image_parallel: usize,
     /// Whether every platform of each image is moved, and the index that lists them.
     pub all_platforms: bool,
+    /// The platforms that are moved, with the index; `None` for all or for one alone, as `all_platforms` says.
+    pub platforms: Option<PlatformSelection>,
+    /// Referrers that are moved with each image.
+    pub referrers: Option<WantedReferrers>,
     /// Options that name files and servers, for the command that repeats the run ([`RepeatCommand::options`]).
     pub repeat_options: Vec<String>,
 }

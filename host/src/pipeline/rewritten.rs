@@ -1,4 +1,4 @@
-//! The index of an image of which filters changed a platform: it lists what has landed, and keeps everything else that it
+//! The index of an image of which filters changed a platform, or of which not all platforms are moved: it lists what has landed, and keeps everything else that it
 //! says. Artifacts about a changed image are left out, since what they say is not true of it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +26,29 @@ pub struct Rewritten {
     /// Digests at the source of what has other bytes now.
     changed: BTreeSet<Digest>,
     dropped: BTreeSet<Digest>,
+    /// Digests of what is not moved, and stays in the indexes.
+    left_out: BTreeSet<Digest>,
 }
 
 impl Rewritten {
+    /// Returns a record of an image of which some manifests are not moved. Where the index `is_rewritten`, it does not
+    /// list them any more.
+    #[must_use]
+    pub fn without(left_out: &BTreeSet<Digest>, is_rewritten: bool) -> Self {
+        match is_rewritten {
+            true => Self { dropped: left_out.clone(), ..Self::default() },
+            false => Self { left_out: left_out.clone(), ..Self::default() },
+        }
+    }
+
+    /// Returns the manifests that an index lists and that are not moved.
+    #[must_use]
+    pub fn absent(&self, index: &Index) -> Vec<Digest> {
+        let listed = index.children.iter().filter(|child| self.left_out.contains(child));
+        let absent: BTreeSet<Digest> = listed.copied().collect();
+        absent.into_iter().collect()
+    }
+
     /// Takes what became of a member.
     pub fn take(
         &mut self,
@@ -114,8 +134,11 @@ impl Rewritten {
     /// Returns how many of the manifests that an index lists have neither landed nor been dropped.
     #[must_use]
     pub fn missing(&self, index: &Index) -> usize {
-        let is_there =
-            |child: &&Digest| self.landed.contains_key(child) || self.dropped.contains(child);
+        let is_there = |child: &&Digest| {
+            self.landed.contains_key(child)
+                || self.dropped.contains(child)
+                || self.left_out.contains(child)
+        };
         index.children.iter().filter(|child| !is_there(child)).count()
     }
 

@@ -47,6 +47,9 @@ fn request(options: &ProcessOptions, host: &Host<'_>) -> Result<Process> {
         .durable(options.fsync)
         .force(options.force(environment)?)
         .results_on_stderr(host.global.output_format == OutputFormat::Json);
+    if let Some(types) = &options.referrers {
+        request = request.referrers(types.iter().filter(|kind| *kind != "all"));
+    }
     for filter in &options.filter {
         request = request.filter(filter);
     }

@@ -1,4 +1,4 @@
-//! Parts of a multi-platform image.
+//! Parts of a multi-platform image, and what refers to it.
 
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub enum Part {
     Index,
     /// Index that another index lists: its digest, short.
     Nested(String),
+    /// Referrer of an image, such as a signature: its digest, short.
+    Referrer(String),
 }
 
 impl Part {
@@ -34,10 +36,10 @@ impl Part {
         matches!(self, Self::Index | Self::Nested(_))
     }
 
-    /// Returns whether an index lists it, so that it is known by its digest.
+    /// Returns whether it is known by its digest: an index lists it, or it refers to an image.
     #[must_use]
     pub fn is_listed(&self) -> bool {
-        matches!(self, Self::Platform(_) | Self::Nested(_))
+        matches!(self, Self::Platform(_) | Self::Nested(_) | Self::Referrer(_))
     }
 
     /// Returns the part for an index: one that has the image's name, or one that another index lists.
@@ -55,6 +57,7 @@ impl fmt::Display for Part {
             Self::Platform(platform) => write!(f, " ({platform})"),
             Self::Index => f.write_str(" (index)"),
             Self::Nested(digest) => write!(f, " (index {digest})"),
+            Self::Referrer(digest) => write!(f, " (referrer {digest})"),
         }
     }
 }

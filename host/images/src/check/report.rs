@@ -30,6 +30,8 @@ pub struct CheckedImage {
     pub platform: Option<String>,
     /// Digest of the manifest or of the index.
     pub digest: Option<Digest>,
+    /// Digest of the index that lists it, where it was chosen from one.
+    pub listed_by: Option<Digest>,
     /// How much of it was read.
     pub level: Level,
     /// Number of layers.
@@ -66,6 +68,10 @@ impl CheckedImage {
                 false => configured().or_else(listed),
             },
             digest: manifest.map(|known| known.digest),
+            listed_by: match &view.index {
+                Some(index) if !is_index => index.manifest.as_ref().map(|known| known.digest),
+                _ => None,
+            },
             level,
             layers: view.layers.len(),
             bytes: sizes.fold(0, u64::saturating_add),
@@ -85,6 +91,7 @@ impl CheckedImage {
             tag,
             platform: None,
             digest: None,
+            listed_by: None,
             level,
             layers: 0,
             bytes: 0,
@@ -140,6 +147,8 @@ pub struct CheckReport {
     pub source: String,
     /// The images, in the order of the source.
     pub images: Vec<CheckedImage>,
+    /// Number of referrers of the images, by artifact type; `None` where the source has no way to tell.
+    pub referrers: Option<BTreeMap<String, usize>>,
     /// Totals of all images.
     pub summary: CheckSummary,
 }
@@ -174,7 +183,13 @@ pub struct CheckSummary {
 impl CheckReport {
     /// Returns the report of a source with its totals, without the findings that `gate` ignores.
     #[must_use]
-    pub fn new(source: &str, mut images: Vec<CheckedImage>, gate: &Gate, took: Duration) -> Self {
+    pub fn new(
+        source: &str,
+        mut images: Vec<CheckedImage>,
+        referrers: Option<BTreeMap<String, usize>>,
+        gate: &Gate,
+        took: Duration,
+    ) -> Self {
         images.iter_mut().for_each(|image| image.findings.ignore(&gate.ignored));
         let count =
             |severity| images.iter().map(|image| image.findings.count(severity)).sum::<usize>();
@@ -193,7 +208,7 @@ impl CheckReport {
                 .into_iter()
                 .any(|severity| severity <= gate.fail_on && count(severity) > 0),
         };
-        Self { source: source.to_owned(), images, summary }
+        Self { source: source.to_owned(), images, referrers, summary }
     }
 
     /// Returns the exit code: 1 if the check failed, 3 if something could not be checked, else 0, as `occystrap verify`

@@ -6,6 +6,7 @@ use super::finding::{Severity, finding_line};
 use super::report::{CheckReport, CheckedImage};
 use crate::level::Level;
 use crate::source::view::ViewKind;
+use occystrap_base::error::printable;
 use occystrap_base::oci::name::title;
 use occystrap_base::terminal::summary::{SummaryLine, amount};
 use occystrap_base::terminal::table::Paper;
@@ -30,10 +31,18 @@ impl CheckReport {
                 if quiet { self.summary.fail_on.max(Severity::Unchecked) } else { Severity::Info };
             write_image(image, &self.source, to, paper, (quiet, least))?;
         }
-        match quiet {
-            true => Ok(()),
-            false => writeln!(to, "{}", summary(self)),
+        if quiet {
+            return Ok(());
         }
+        let referrers = self.referrers.iter().flatten();
+        let referrers: Vec<String> =
+            referrers.map(|(kind, count)| format!("{} ({count})", printable(kind))).collect();
+        if !referrers.is_empty() {
+            writeln!(to, "{}", paper.heading("Referrers"))?;
+            paper.text(to, &referrers.join(", "))?;
+            writeln!(to)?;
+        }
+        writeln!(to, "{}", summary(self))
     }
 }
 
@@ -65,7 +74,7 @@ fn write_image(
         },
     };
     let title = format!("{}  {part}", title(&image.image, &image.tag, source));
-    let title = occystrap_base::error::printable(&title);
+    let title = printable(&title);
     writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
     for (severity, heading) in groups {
         let count = findings.count(*severity);

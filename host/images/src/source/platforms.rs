@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use super::content_store::{ContentStore, DEEPEST, parse, parse_index};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::document::{ConfigDocument, RawDescriptor};
 use occystrap_base::oci::{Platform, json};
@@ -74,7 +74,8 @@ impl<'a> PlatformChooser<'a> {
                 known.iter().map(|(_, platform)| platform.to_string()).collect();
             there.dedup();
             let message = format!("{}: holds no image for {wanted}", self.store.place());
-            let error = Error::new(Kind::NotFound, message);
+            let error =
+                Error::new(Kind::NotFound, message).with_origin(FaultOrigin::NoSuchPlatform);
             if there.is_empty() {
                 return error.hint("its index lists no image with a known platform");
             }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::content_store::{ContentStore, StoredManifest};
 use super::platforms::Alone;
-use super::resolve::{narrow, whole};
+use super::resolve::{narrow, some_platforms, whole};
 use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest, Platform};
 use occystrap_layer::image::{Content, Image, Whole};
@@ -37,6 +37,17 @@ pub fn open_whole(
 ) -> Result<Whole> {
     let store = RepositoryStore::open(reference, client, context)?;
     whole(&store, store.root(reference)?.manifest, reference.name())
+}
+
+/// Fetches manifests and configs of these platforms of an image.
+pub fn open_platforms(
+    reference: &Reference,
+    client: &RegistryClient,
+    wanted: &[Platform],
+    context: &Context,
+) -> Result<Whole> {
+    let store = RepositoryStore::open(reference, client, context)?;
+    some_platforms(&store, store.root(reference)?.manifest, wanted, reference.name())
 }
 
 /// A repository as a content store, with calls that block.

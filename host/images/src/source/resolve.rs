@@ -3,14 +3,14 @@
 //! What it refuses: images whose config and manifest do not agree, indexes that are nested too deeply, and more
 //! manifests than the limits of the store's module.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use super::content_store::{ContentStore, DEEPEST, MOST_BYTES, MOST_MANIFESTS, parse, parse_index};
 use super::members::compression;
 use super::platforms::{Alone, PlatformChooser};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::artifact::{self, Promise};
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
 use occystrap_base::oci::layout::blob;
@@ -176,10 +176,75 @@ pub fn whole(store: &dyn ContentStore, root: Manifest, name: ImageName) -> Resul
     if !root.is_index() {
         return Ok(Whole::Image(Box::new(alone_or_listed(store, &root, None, name)?)));
     }
-    let family = Family { name, members: Vec::new(), indexes: Vec::new() };
+    collect(store, root, name, None)
+}
+
+/// Returns what a manifest or an index stands for, with these platforms alone, and the attestations about their images.
+/// Errors for a platform that is not there.
+pub fn some_platforms(
+    store: &dyn ContentStore,
+    root: Manifest,
+    wanted: &[Platform],
+    name: ImageName,
+) -> Result<Whole> {
+    if root.is_index() {
+        let mut taken = BTreeSet::new();
+        for platform in wanted {
+            lead(store, &root, platform, &mut taken)?;
+        }
+        return collect(store, root, name, Some(taken));
+    }
+    let image = alone_or_listed(store, &root, None, name)?;
+    match wanted.iter().find(|platform| image.platform.fit(platform).is_none()) {
+        None => Ok(Whole::Image(Box::new(image))),
+        Some(absent) => {
+            let message = format!("{}: holds no image for {absent}", store.place());
+            Err(Error::new(Kind::NotFound, message)
+                .with_origin(FaultOrigin::NoSuchPlatform)
+                .hint(format!("it is there for: {}", image.platform)))
+        }
+    }
+}
+
+/// Adds the digests of what leads from an index to the image for a platform, the image included.
+fn lead(
+    store: &dyn ContentStore,
+    root: &Manifest,
+    platform: &Platform,
+    taken: &mut BTreeSet<Digest>,
+) -> Result<()> {
+    let place = store.place();
+    let platforms = PlatformChooser::new(store);
+    let mut manifest = root.clone();
+    for _ in 0..DEEPEST {
+        if !manifest.is_index() {
+            return Ok(());
+        }
+        let index = parse_index(&manifest.bytes, place)?;
+        let chosen = platforms.choose(&index.manifests, platform, Alone::IfUnsaid)?;
+        let what = chosen.promised(place)?;
+        taken.insert(what.digest);
+        manifest = store.manifest(&what)?;
+    }
+    match manifest.is_index() {
+        true => Err(Error::source(format!("{place}: its indexes are nested too deeply"))),
+        false => Ok(()),
+    }
+}
+
+/// Collects everything that an index lists, or of it what is `taken`, and the attestations about that.
+fn collect(
+    store: &dyn ContentStore,
+    root: Manifest,
+    name: ImageName,
+    taken: Option<BTreeSet<Digest>>,
+) -> Result<Whole> {
+    let left_out = BTreeSet::new();
+    let family = Family { name, members: Vec::new(), indexes: Vec::new(), left_out };
     let mut collector = FamilyCollector {
         store,
         family,
+        taken,
         seen: BTreeMap::from([(root.digest, root.bytes.len() as u64)]),
         bytes: 0,
     };
@@ -191,6 +256,8 @@ pub fn whole(store: &dyn ContentStore, root: Manifest, name: ImageName) -> Resul
 struct FamilyCollector<'a> {
     store: &'a dyn ContentStore,
     family: Family,
+    /// The digests of what is wanted; `None` for everything.
+    taken: Option<BTreeSet<Digest>>,
     /// The digests that were listed, with the size in the first descriptor.
     seen: BTreeMap<Digest, u64>,
     /// Bytes of the manifests and configs so far.
@@ -219,6 +286,9 @@ impl FamilyCollector<'_> {
                 return Err(Error::source(format!("{place}: an index lists itself")));
             }
             match self.seen.insert(what.digest, what.size) {
+                None if !self.is_wanted(entry, what.digest) => {
+                    self.family.left_out.insert(what.digest);
+                }
                 None => self.child(entry, &what, depth)?,
                 Some(size) if size == what.size => {}
                 Some(size) => {
@@ -230,6 +300,15 @@ impl FamilyCollector<'_> {
         }
         self.family.indexes.push(Index { manifest, children });
         Ok(())
+    }
+
+    fn is_wanted(&self, entry: &RawDescriptor, digest: Digest) -> bool {
+        let Some(taken) = &self.taken else { return true };
+        // buildkit, docs/attestations
+        let about = entry.annotation("vnd.docker.reference.digest");
+        let is_about_taken =
+            || about.is_some_and(|of| of.parse().is_ok_and(|of| taken.contains(&of)));
+        taken.contains(&digest) || entry.is_attestation() && is_about_taken()
     }
 
     fn child(&mut self, entry: &RawDescriptor, what: &Descriptor, depth: usize) -> Result<()> {

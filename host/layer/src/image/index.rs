@@ -1,5 +1,7 @@
 //! A multi-platform image: an index and everything that it lists.
 
+use std::collections::BTreeSet;
+
 use super::Image;
 use occystrap_base::oci::Manifest;
 use occystrap_base::oci::{Digest, ImageName};
@@ -20,6 +22,8 @@ pub struct Family {
     pub members: Vec<ListedImage>,
     /// Every index, nested ones first. The name leads to the last one.
     pub indexes: Vec<Index>,
+    /// Manifests that the indexes list and that are not wanted: they are for other platforms.
+    pub left_out: BTreeSet<Digest>,
 }
 
 /// An image that an index lists.

@@ -1,6 +1,6 @@
 //! The client of one run: the connections, the tokens and the rate limit that its tasks share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::known_blobs::{BlobRecord, KnownBlobs};
@@ -82,6 +82,12 @@ impl RegistryClient {
     pub fn with_record(self, record: Arc<dyn BlobRecord>) -> Self {
         self.known.consult(record);
         self
+    }
+
+    /// Returns whether the registries that were asked have the API for referrers, by host.
+    #[must_use]
+    pub fn referrer_apis(&self) -> BTreeMap<String, bool> {
+        self.known.referrer_apis()
     }
 
     /// Returns a client that shares connections, tokens and rate limit, and is cancelled separately.

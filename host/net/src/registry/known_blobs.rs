@@ -2,7 +2,7 @@
 //!
 //! What this module refuses: to count a blob as verified because a registry said that it stored it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -64,6 +64,8 @@ pub(super) struct Known {
     pub(super) agreeing: HashSet<(Arc<str>, Arc<str>)>,
     /// Blobs that are being sent to a registry.
     pub(super) sending: HashMap<(Arc<str>, Digest), watch::Receiver<()>>,
+    /// Whether registries have the API for referrers, by host.
+    pub(super) referrer_apis: BTreeMap<String, bool>,
     /// What earlier runs recorded.
     pub(super) record: Option<Arc<dyn BlobRecord>>,
     /// One allocation for each name.
@@ -92,6 +94,11 @@ impl KnownBlobs {
     /// Sets what earlier runs recorded.
     pub(super) fn consult(&self, record: Arc<dyn BlobRecord>) {
         self.lock().record = Some(record);
+    }
+
+    /// Returns whether registries have the API for referrers, by host.
+    pub(super) fn referrer_apis(&self) -> BTreeMap<String, bool> {
+        self.lock().referrer_apis.clone()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Known> {

@@ -186,7 +186,7 @@ impl Repository {
         let unknown_type = answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
             || matches!(body.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
         Err(match body.code.as_str() {
-            "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" => {
+            "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN" => {
                 self.forget_blobs();
                 error
                     .hint("it does not have a blob of the manifest: push the image again")

@@ -133,6 +133,19 @@ impl Repository {
         known.many && known.agreeing.contains(&key)
     }
 
+    /// Returns whether the registry has the API for referrers; `None` where this run has not asked yet.
+    #[must_use]
+    pub fn has_referrers_api(&self) -> Option<bool> {
+        self.known_blobs().lock().referrer_apis.get(self.host()).copied()
+    }
+
+    /// Notes whether the registry has the API for referrers. A registry that has answered once has it.
+    pub(super) fn note_referrers_api(&self, has: bool) {
+        let mut known = self.known_blobs().lock();
+        let noted = known.referrer_apis.entry(self.host().to_owned()).or_insert(has);
+        *noted |= has;
+    }
+
     /// Waits until no other transfer of this run sends the blob to this registry.
     pub async fn send_turn(&self, digest: Digest) -> SendTurn {
         loop {

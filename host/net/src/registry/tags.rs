@@ -56,7 +56,7 @@ impl Repository {
                     return Err(Error::source(message));
                 }
             };
-            let next = self.next_page(&answer, &place)?;
+            let next = self.next_page(&answer, &place, "the list of tags")?;
             let bytes = answer
                 .read(LARGEST_PAGE, "a list of tags")
                 .await
@@ -99,8 +99,14 @@ impl Repository {
         }
     }
 
-    /// Returns the URL of the next page, from the header `Link` (RFC 8288). Errors when it is at another server.
-    fn next_page(&self, answer: &Answer, place: &str) -> Result<Option<Url>> {
+    /// Returns the URL of the next page of a list, from the header `Link` (RFC 8288). `list` names the list in errors.
+    /// Errors when the page is at another server.
+    pub(super) fn next_page(
+        &self,
+        answer: &Answer,
+        place: &str,
+        list: &str,
+    ) -> Result<Option<Url>> {
         let Some(target) = answer.headers().get_all(LINK).iter().find_map(next_target) else {
             return Ok(None);
         };
@@ -118,7 +124,7 @@ impl Repository {
             }
             false => {
                 let host = next.host_str().unwrap_or_default();
-                let what = format!("{place}: the next page of the list of tags is at another host");
+                let what = format!("{place}: the next page of {list} is at another host");
                 let own = endpoint.host_str().unwrap_or_default();
                 Err(Error::mismatch(what, own.to_owned(), host.to_owned()))
             }

@@ -34,6 +34,9 @@ pub struct ImageIdentity {
     /// Set for an artifact with a name of its own. An artifact that an index lists is known by its manifest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub artifact: bool,
+    /// Manifests that an index lists and that were not moved, because the user wants other platforms alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Digest>,
 }
 
 impl ImageIdentity {

@@ -12,7 +12,7 @@ use occystrap_base::secret;
 pub(super) fn in_receipt(receipt: &Receipt) -> Option<&'static str> {
     let image = &receipt.image;
     let part = match &image.part {
-        Part::Platform(text) | Part::Nested(text) => text.as_str(),
+        Part::Platform(text) | Part::Nested(text) | Part::Referrer(text) => text.as_str(),
         Part::Whole | Part::Index => "",
     };
     let has = |text: &str| secret::is_in(text.as_bytes());

@@ -8,10 +8,18 @@
 use serde::{Deserialize, Serialize};
 
 /// Options of the command line without which the command would not work: those that name files and
-/// servers, and what becomes of layers that are stored elsewhere.
+/// servers, what becomes of layers that are stored elsewhere, and what is moved with an image.
 /// A receipt may come from anywhere: no other option of it is shown as part of a command.
-const KNOWN: [&str; 7] =
-    ["plugin", "plugin-dir", "authfile", "ca-bundle", "netrc-file", "allow-net", "foreign-layers"];
+const KNOWN: [&str; 8] = [
+    "plugin",
+    "plugin-dir",
+    "authfile",
+    "ca-bundle",
+    "netrc-file",
+    "allow-net",
+    "foreign-layers",
+    "referrers",
+];
 
 /// Returns one of these options as one word.
 #[must_use]

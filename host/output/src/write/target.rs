@@ -22,7 +22,7 @@ use occystrap_base::oci::layout::tagged;
 use occystrap_base::secret::Secret;
 use occystrap_net::context::Context;
 use occystrap_net::docker::Engine;
-use occystrap_net::registry::{Reference, RegistryClient};
+use occystrap_net::registry::{Reference, RegistryClient, Repository};
 use occystrap_net::uri::{Uri, instead_of_transport};
 use occystrap_net::web::Folder;
 
@@ -243,6 +243,16 @@ impl Target {
             }
         };
         Ok(Pending::Plan(PlanOnly { access, temp_dir: context.temp_dir.clone() }))
+    }
+
+    /// Returns the repository to push to, where the destination is at a registry.
+    pub fn repository_to_push(&self, context: &Context) -> Result<Option<Repository>> {
+        match &self.endpoint {
+            Endpoint::Repository(reference, client) => {
+                client.repository_to_push(reference, context.counters.clone()).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Opens what is there for reading. Errors as [`Self::open`].

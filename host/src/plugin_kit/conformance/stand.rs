@@ -133,6 +133,7 @@ impl<'a> Stand<'a> {
                 _ => Part::Whole,
             },
             artifact: false,
+            left_out: Vec::new(),
         };
         self.write_as(handed, &identity, target)
     }

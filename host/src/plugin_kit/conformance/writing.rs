@@ -212,6 +212,7 @@ pub fn index(stand: &Stand<'_>) -> Verdict {
         id: index.manifest.digest,
         part: Part::Index,
         artifact: false,
+        left_out: Vec::new(),
     };
     let handed = Item::Index { index: &index, named: true, landed: &landed };
     receipts.push(stand.write_as(handed, &identity, &target)?);

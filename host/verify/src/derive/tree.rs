@@ -16,7 +16,7 @@ use crate::verdict::object::{CheckedObject, Verification};
 use crate::verdict::outcome::{Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
-use occystrap_base::oci::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
+use occystrap_base::oci::{Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
 use occystrap_images::level::Level;
 use occystrap_images::source::content_store::{DEEPEST, MOST_MANIFESTS};
 use occystrap_output::receipt::{Expectation, Role};
@@ -31,8 +31,22 @@ pub fn verify(
     level: Level,
     looked: &Outcomes,
 ) -> Result<Vec<Found>> {
+    verify_without(store, root, name, more, level, looked, &BTreeSet::new())
+}
+
+/// Verifies as [`verify`]. Manifests of `left_out` need not be there.
+pub fn verify_without(
+    store: &dyn Store,
+    root: ListedManifest,
+    name: &ImageName,
+    more: &[Expectation],
+    level: Level,
+    looked: &Outcomes,
+    left_out: &BTreeSet<Digest>,
+) -> Result<Vec<Found>> {
     let (seen, known) = (BTreeSet::new(), BTreeMap::new());
-    let mut walk = Walk { store, name, more, level, looked, seen, known, found: Vec::new() };
+    let found = Vec::new();
+    let mut walk = Walk { store, name, more, level, looked, left_out, seen, known, found };
     walk.visit(&root, DEEPEST)?;
     Ok(walk.found)
 }
@@ -43,6 +57,7 @@ struct Walk<'a> {
     more: &'a [Expectation],
     level: Level,
     looked: &'a Outcomes,
+    left_out: &'a BTreeSet<Digest>,
     seen: BTreeSet<String>,
     /// The index of each manifest in `found`, and the platform in its config.
     known: BTreeMap<String, (usize, Option<Platform>)>,
@@ -111,7 +126,12 @@ impl Walk<'_> {
             Ok(listed) => listed,
             Err(error) => return self.unread(what, is_root, Unread::Because(error.to_string())),
         };
-        for entry in &listed {
+        let is_left_out = |entry: &&ListedManifest| {
+            entry.promised.as_ref().is_some_and(|known| self.left_out.contains(&known.digest))
+        };
+        let listed: Vec<&ListedManifest> =
+            listed.iter().filter(|entry| !is_left_out(entry)).collect();
+        for entry in listed {
             self.visit(entry, depth - 1)?;
         }
         let (expectations, part) =
@@ -247,7 +267,11 @@ impl Walk<'_> {
             let found = self.known.get(&reference).and_then(|(at, _)| self.found.get(*at));
             looked.or(found.map(|found| found.verification.outcome()))
         };
-        let Some(flaw) = sum(entries.len(), entries.iter().filter_map(of)) else { return };
+        let is_there = |entry: &&RawDescriptor| {
+            !entry.digest().parse().is_ok_and(|digest| self.left_out.contains(&digest))
+        };
+        let entries: Vec<&RawDescriptor> = entries.iter().filter(is_there).collect();
+        let Some(flaw) = sum(entries.len(), entries.iter().copied().filter_map(of)) else { return };
         let index = self.found.last_mut().and_then(|it| it.verification.objects.first_mut());
         if let Some(object) = index.filter(|object| object.status == Status::Ok) {
             object.record(flaw);

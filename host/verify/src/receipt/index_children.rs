@@ -118,6 +118,11 @@ impl Beneath<'_> {
             }
             index.manifests.iter().map(|entry| ListedManifest::entry(entry, place)).collect()
         });
+        let is_moved = |entry: &ListedManifest| {
+            let left_out = &self.receipt.image.left_out;
+            !entry.promised.as_ref().is_some_and(|known| left_out.contains(&known.digest))
+        };
+        let entries = entries.map(|all| all.into_iter().filter(is_moved).collect::<Vec<_>>());
         match entries {
             Ok(entries) if entries.is_empty() => object.mark_unchecked(Reason::Empty),
             Ok(entries) => return Some((bytes.len() as u64, entries)),
@@ -143,7 +148,9 @@ impl Beneath<'_> {
         let promised = Some(Descriptor { media_type: String::new(), digest, size });
         let root = ListedManifest { reference: digest.to_string(), promised, platform: None };
         let (name, looked) = (self.receipt.image.image_name(), self.looked);
-        let mut found = tree::verify(store, root, &name, &[], Level::Full, looked)?;
+        let left_out = self.receipt.image.left_out.iter().copied().collect();
+        let mut found =
+            tree::verify_without(store, root, &name, &[], Level::Full, looked, &left_out)?;
         let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
         if let Some(itself) = itself.filter(|itself| itself.status != Status::Ok) {
             object.status = itself.status;

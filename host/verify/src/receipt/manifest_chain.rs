@@ -103,7 +103,8 @@ pub fn claims(
     let claims = claims.against(receipt);
     // An artifact stands beside images in an index, or has its own name, which the receipt says.
     let image = &receipt.image;
-    let may_be_artifact = matches!(image.part, Part::Platform(_)) || image.artifact;
+    let may_be_artifact =
+        matches!(image.part, Part::Platform(_) | Part::Referrer(_)) || image.artifact;
     let beside = format.has_manifests() && may_be_artifact;
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
     let manifest = manifest.and_then(|one| document(one, access, memory));

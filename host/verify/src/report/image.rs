@@ -42,6 +42,9 @@ impl From<Outcome> for ImageStatus {
     }
 }
 
+/// The kind of what refers to an image.
+const REFERRER: &str = "referrer";
+
 /// One image of a run.
 #[derive(Debug, Serialize)]
 pub struct ImageReport {
@@ -131,7 +134,7 @@ impl ImageReport {
     pub fn of_receipt(receipt: &Receipt) -> Self {
         let platform = match &receipt.image.part {
             Part::Platform(platform) => Some(platform.as_str()),
-            Part::Whole | Part::Index | Part::Nested(_) => None,
+            Part::Whole | Part::Index | Part::Nested(_) | Part::Referrer(_) => None,
         };
         Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
             .about(receipt.image.part.clone(), platform)
@@ -157,7 +160,11 @@ impl ImageReport {
     /// Sets the part of the image, and its platform.
     #[must_use]
     pub fn about(mut self, part: Part, platform: Option<&str>) -> Self {
-        self.kind = if part.is_index() { "index" } else { "image" };
+        self.kind = match &part {
+            Part::Index | Part::Nested(_) => "index",
+            Part::Referrer(_) => REFERRER,
+            Part::Whole | Part::Platform(_) => "image",
+        };
         self.platform = platform.map(str::to_owned);
         self.part = part;
         self
@@ -166,6 +173,12 @@ impl ImageReport {
     /// Records that it could not be moved, or not be finished.
     pub fn fail(&mut self, error: Error) {
         self.status = ImageStatus::Error;
+        self.error = Some(error);
+    }
+
+    /// Records that it was written, and that something beside its own objects is wrong.
+    pub fn fail_verification(&mut self, error: Error) {
+        self.status = ImageStatus::Failed;
         self.error = Some(error);
     }
 
@@ -199,7 +212,7 @@ impl ImageReport {
             None => ImageStatus::NotVerified,
             Some(outcome) => outcome.into(),
         };
-        if proof.as_ref().is_some_and(|proof| proof.is_artifact) {
+        if self.kind != REFERRER && proof.as_ref().is_some_and(|proof| proof.is_artifact) {
             self.kind = "artifact";
         }
         self.verification = proof;
@@ -240,7 +253,7 @@ impl ImageReport {
 
     /// Returns whether it is an artifact. Its layers are compared with its config only where the config lists them.
     pub(super) fn is_artifact(&self) -> bool {
-        self.kind == "artifact"
+        self.kind == "artifact" || self.kind == REFERRER
     }
 
     /// Returns how lines about it begin.

@@ -90,12 +90,13 @@ impl ReceiptReport {
     ) -> Self {
         let kind = match &checked {
             _ if receipt.image.part.is_index() => "index",
+            _ if matches!(receipt.image.part, Part::Referrer(_)) => "referrer",
             Ok((proof, _)) if proof.is_artifact => "artifact",
             _ => "image",
         };
         let platform = match &receipt.image.part {
             Part::Platform(which) | Part::Nested(which) => Some(printable(which)),
-            Part::Whole | Part::Index => None,
+            Part::Whole | Part::Index | Part::Referrer(_) => None,
         };
         let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
         let mut report = Self {
