@@ -19,7 +19,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
-pub use self::mirror::{MirrorCommand, MirrorOptions, PlanOptions, RunOptions};
+pub use self::mirror::{
+    FromOptions, MirrorCommand, MirrorOptions, PlanOptions, ReportOptions, RunOptions,
+};
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, ProcessOptions};
 pub use self::verify::VerifyOptions;

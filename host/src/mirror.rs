@@ -15,6 +15,7 @@
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
 //! | `item` | one item: it is unchanged, or it is moved and verified |
 //! | [`run`] | the workers of a run |
+//! | [`report`] | what programs, CI and people get of a run |
 //! | [`totals`] | the line at the end, and the document of a run |
 //!
 //! What it refuses: to move or judge an image by itself. The pipeline does both.
@@ -25,6 +26,7 @@ mod look;
 pub mod plan;
 pub mod preview;
 mod referrers;
+pub mod report;
 pub mod run;
 mod services;
 mod tags;

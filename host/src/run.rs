@@ -19,7 +19,7 @@ pub use crate::api::network_runtime;
 
 use self::failure_document::Once;
 use crate::Session;
-use crate::cli::{self, Cli, Command, Global, OutputFormat};
+use crate::cli::{self, Cli, Command, Global, MirrorCommand, OutputFormat};
 use crate::cli::{command_line, manual};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
@@ -51,6 +51,10 @@ pub fn run(
     let mut out = Once::new(out);
     let mut err = MaskedLines::new(err);
     let outcome = match global.output_format {
+        OutputFormat::Jsonl if !has_lines(&command) => {
+            Err(Error::usage("only 'mirror run' and 'mirror retry' have the format jsonl")
+                .hint("-O json prints one document"))
+        }
         // A tar is not text.
         OutputFormat::Text if matches!(&command, Command::Export(export) if export.to_stdout()) => {
             of_command(&command, &host, &mut out, &mut err)
@@ -62,13 +66,15 @@ pub fn run(
             out.flush().map_err(printed).and(outcome)
         }
         // JSON documents mask their own text.
-        OutputFormat::Json => of_command(&command, &host, &mut out, &mut err),
+        OutputFormat::Json | OutputFormat::Jsonl => of_command(&command, &host, &mut out, &mut err),
     };
-    if let (OutputFormat::Json, Err(error)) = (global.output_format, &outcome)
-        && let Some(out) = out.untouched()
+    // After events, the last line is a document in any case.
+    let is_lines = global.output_format == OutputFormat::Jsonl && has_lines(&command);
+    if let (OutputFormat::Json | OutputFormat::Jsonl, Err(error)) = (global.output_format, &outcome)
+        && let Some(out) = out.for_failure(is_lines)
     {
         // The reader of a broken pipe gets no document.
-        let _ = failure_document::write(&command, error, out);
+        let _ = failure_document::write(&command, error, is_lines, out);
     }
     outcome
 }
@@ -88,6 +94,11 @@ pub fn explain_mistake(
             failure_document::write_of_words(&command_line::words(arguments), ends, &error, out);
     }
     explanation
+}
+
+/// Returns whether a command prints events, a line for each.
+fn has_lines(command: &Command) -> bool {
+    matches!(command, Command::Mirror { command: MirrorCommand::Run(_) | MirrorCommand::Retry(_) })
 }
 
 fn of_command(

@@ -120,6 +120,7 @@ mod marked_password;
 mod mend;
 mod mirror;
 mod mirror_platforms;
+mod mirror_reports;
 mod mirror_resume;
 mod misplaced_option;
 mod module_order;

@@ -72,4 +72,14 @@ impl Browser {
         assert!(to.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
         to
     }
+
+    /// Prints a page on paper (PDF).
+    pub fn print(&self, page: &Path) -> PathBuf {
+        let to = page.with_extension("pdf");
+        let mut command = self.command(false);
+        command.arg(format!("--print-to-pdf={}", to.display())).arg("--no-pdf-header-footer");
+        let output = command.arg(format!("file://{}", page.display())).output().unwrap();
+        assert!(to.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
+        to
+    }
 }

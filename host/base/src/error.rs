@@ -51,6 +51,8 @@ pub enum FaultOrigin {
     NoSuchPlatform,
     /// An image has more layers than Docker mounts.
     TooManyLayers,
+    /// What a destination stored is not what was written: the verification before the tag FAILED.
+    WrongAtDestination,
 }
 
 /// Error with its kind, its message and, where one helps, a hint.

@@ -9,7 +9,7 @@
 mod findings;
 mod image;
 mod map;
-mod text;
+pub mod text;
 mod treemap;
 
 use std::io::{self, Write};

@@ -23,11 +23,12 @@ use occystrap_base::oci::digest::Digest;
 
 use self::holding::{
     Blob, BlobCheck, BlobLink, BlobSum, Coverage, DueBlobs, DueRequest, Event, ExportMark,
-    HeldBlob, Host, HostNote, ItemFilter, NewEvent, Totals,
+    HeldBlob, Host, HostAnswers, HostNote, ItemFilter, Moved, NewEvent, Totals,
 };
 use self::record::{
-    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Item, ItemId, ItemObject, Lease, LeaseWrite,
-    OpenItems, PlanChanges, PlanScope, PlannedItem, Run, RunEnd, RunId, RunRequest, UnnamedItems,
+    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Item, ItemError, ItemId, ItemObject, Lease,
+    LeaseWrite, OpenItems, PlanChanges, PlanScope, PlannedItem, Run, RunEnd, RunId, RunRequest,
+    UnnamedItems,
 };
 
 pub use self::words::UnknownWord;
@@ -210,7 +211,29 @@ pub trait Accounts {
     fn now(&self) -> Result<i64>;
 }
 
-/// A store of a ledger.
-pub trait Ledger: Queue + Holdings + Facts + Accounts + Send + Sync {}
+/// What a run leaves for its report beside its items.
+pub trait Traces {
+    /// Adds answers of hosts and bytes to those of a run: several processes may work on it, one after the other.
+    fn note_traffic(&self, run: RunId, answers: &[HostAnswers], moved: Moved) -> Result<()>;
 
-impl<L: Queue + Holdings + Facts + Accounts + Send + Sync> Ledger for L {}
+    /// Returns the answers of hosts, in the order of hosts and statuses, at most [`LONGEST_PAGE`]: of one run, or of all.
+    fn answers(&self, run: Option<RunId>) -> Result<Vec<HostAnswers>>;
+
+    /// Returns the bytes that all runs moved.
+    fn moved(&self) -> Result<Moved>;
+
+    /// Records the sources that a run could not list, or of which the rules select nothing. They replace those that it had
+    /// before. Those after the first [`LONGEST_PAGE`] are left out.
+    fn note_unlisted(&self, run: RunId, errors: &[ItemError]) -> Result<()>;
+
+    /// Returns these sources, in the order of FILE.
+    fn unlisted(&self, run: RunId) -> Result<Vec<ItemError>>;
+
+    /// Returns counts and sums of all items, whatever run named them last.
+    fn totals_of_all(&self) -> Result<Totals>;
+}
+
+/// A store of a ledger.
+pub trait Ledger: Queue + Holdings + Facts + Accounts + Traces + Send + Sync {}
+
+impl<L: Queue + Holdings + Facts + Accounts + Traces + Send + Sync> Ledger for L {}

@@ -101,10 +101,10 @@ impl Context {
         Self { web, ..self }
     }
 
-    /// Returns a context with counts that start at zero.
+    /// Returns a context with counts that start at zero. What is counted of the whole run goes on.
     #[must_use]
     pub fn with_own_counters(self) -> Self {
-        Self { counters: Arc::default(), ..self }
+        Self { counters: Arc::new(self.counters.beside()), ..self }
     }
 
     /// Returns a context with an empty list of warnings.

@@ -18,9 +18,11 @@ pub(crate) mod resume_state;
 pub(crate) mod retry;
 pub mod settings;
 pub(crate) mod tls;
+pub mod traffic;
 pub(crate) mod url_secrets;
 pub mod wire;
 
 pub use counters::Counters;
 pub use proxy::Proxies;
 pub use settings::Settings;
+pub use traffic::Traffic;

@@ -123,6 +123,13 @@ pub enum OutputFormat {
     Text,
     /// One JSON document for programs
     Json,
+    /// 'mirror run' and 'mirror retry': an event on each line while they work, the document last
+    Jsonl,
+}
+
+/// Returns whether a format is JSON in one of its two forms.
+fn is_json(format: &str) -> bool {
+    matches!(format, "json" | "jsonl")
 }
 
 /// Returns whether the words of an invalid command line request JSON.
@@ -131,11 +138,11 @@ pub fn asks_for_json(arguments: &[String]) -> bool {
     let names = ["-O", "--output-format"];
     let joined = |word: &str| {
         names.iter().any(|name| {
-            word.strip_prefix(name).is_some_and(|rest| rest.trim_start_matches('=') == "json")
+            word.strip_prefix(name).is_some_and(|rest| is_json(rest.trim_start_matches('=')))
         })
     };
     arguments.iter().any(|word| joined(word))
-        || arguments.windows(2).any(|pair| names.contains(&pair[0].as_str()) && pair[1] == "json")
+        || arguments.windows(2).any(|pair| names.contains(&pair[0].as_str()) && is_json(&pair[1]))
 }
 
 #[cfg(test)]
@@ -144,9 +151,14 @@ mod tests {
 
     #[test]
     fn a_document_is_asked_for_in_several_spellings() {
-        for line in
-            ["-O json x", "--x -Ojson", "-O=json", "a --output-format=json", "--output-format json"]
-        {
+        for line in [
+            "-O json x",
+            "-O jsonl x",
+            "--x -Ojson",
+            "-O=json",
+            "a --output-format=json",
+            "--output-format json",
+        ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             assert!(asks_for_json(&words), "{line}");
         }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::mirror::report::Target;
+
 /// Commands of `occystrap mirror`.
 #[derive(Subcommand)]
 pub enum MirrorCommand {
@@ -16,6 +18,12 @@ pub enum MirrorCommand {
     Retry(RunOptions),
     /// Show the last run: how many images are done, and which failed
     Status(StatusOptions),
+    /// Write reports of the last run from the ledger, at any time
+    #[command(after_help = REPORTING)]
+    Report(ReportOptions),
+    /// Convert the file of regsync or 'skopeo sync', or a list of references, and print it
+    #[command(after_help = CONVERTING)]
+    From(FromOptions),
 }
 
 /// Options of all commands of `occystrap mirror`.
@@ -58,6 +66,39 @@ pub struct RunOptions {
     /// Exit with 3 if an image could not be confirmed
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub report: ReportFiles,
+}
+
+/// Reports that a command writes to files.
+#[derive(Args, Clone)]
+pub struct ReportFiles {
+    /// Write a report: json, junit (for CI), html (one page for people) or prometheus (a text file for
+    /// node_exporter); several with commas between them, or by repeating the option
+    #[arg(long, value_name = "FORMAT=FILE", value_delimiter = ',', value_parser = Target::parse)]
+    pub report: Vec<Target>,
+}
+
+/// Options of `occystrap mirror report`.
+#[derive(Args)]
+pub struct ReportOptions {
+    #[command(flatten)]
+    pub mirror: MirrorOptions,
+    #[command(flatten)]
+    pub report: ReportFiles,
+}
+
+/// Options of `occystrap mirror from`.
+#[derive(Args)]
+pub struct FromOptions {
+    /// File to convert; - is standard input
+    pub file: PathBuf,
+    /// Where images go, for files of skopeo and lists, which have no destination
+    #[arg(long, value_name = "HOST/PATH")]
+    pub to: Option<String>,
+    /// Exit with 3 if something could not be converted
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Options of `occystrap mirror status`.
@@ -74,9 +115,35 @@ elsewhere. An image is verified before its tag is written. One run works on a le
 Exit codes: 0 all done, 1 something failed, 2 wrong command line or FILE, 3 UNCONFIRMED with --strict,
 130 stopped (run again: it goes on).
 
+With -O jsonl, each line of standard output is an event: planned, started, copied, unchanged, failed, retry,
+paused and others; the last line is the document of -O json (docs/mirroring.md).
+
 Examples:
   occystrap mirror run mirror.yaml
-  occystrap mirror run mirror.yaml --only library/busybox --recheck 30d";
+  occystrap mirror run mirror.yaml --only library/busybox --recheck 30d
+  occystrap mirror run mirror.yaml --report junit=report.xml,html=report.html";
+
+const REPORTING: &str = "\
+The reports are those that 'mirror run --report' writes. Without --report, the command prints the document
+of -O json. A report replaces only a report of the same format, when it is complete.
+
+Exit codes: 0 written, 1 there was no run yet, or a file could not be written, 2 wrong command line or FILE.
+
+Examples:
+  occystrap mirror report mirror.yaml
+  occystrap mirror report mirror.yaml --report html=/srv/www/mirror.html
+  occystrap mirror report mirror.yaml --report prometheus=/var/lib/node_exporter/mirror.prom";
+
+const CONVERTING: &str = "\
+The format is found by the content. The new file is printed on standard output; what could not be converted
+is said on standard error, with its line, and is a comment at the beginning of the new file.
+
+Exit codes: 0 converted, 2 nothing in the file could be converted, 3 a part of it with --strict.
+
+Examples:
+  occystrap mirror from regsync.yml > mirror.yaml
+  occystrap mirror from skopeo.yml --to mirror.example.com/{registry}/{repository} > mirror.yaml
+  echo quay.io/prometheus/prometheus:v3.0.0 | occystrap mirror from - --to mirror.example.com/{repository}";
 
 /// Parses an age: a number with s, m, h, d or w. Returns seconds.
 fn age(text: &str) -> Result<u64, String> {

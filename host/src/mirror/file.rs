@@ -58,19 +58,32 @@ impl MirrorFile {
     }
 }
 
+/// Reads the file of another tool, or standard input for `-`. Returns its name for messages, and its text.
+pub fn read_other(path: &Path) -> Result<(String, String)> {
+    if path != Path::new("-") {
+        return Ok((path.display().to_string(), read(path, LARGEST_FILE)?));
+    }
+    let name = "standard input".to_owned();
+    let text = text_of(std::io::stdin().lock(), LARGEST_FILE, &name)?;
+    Ok((name, text))
+}
+
 /// Reads a text file of at most `most` bytes, and one more, by which the caller sees that it is too large.
 fn read(path: &Path, most: usize) -> Result<String> {
-    let failed = |cause: std::io::Error| {
-        let error = Error::io(Kind::Usage, "read", path.display(), &cause);
-        match cause.kind() {
-            std::io::ErrorKind::InvalidData => {
-                Error::usage(format!("'{}' is not UTF-8 text", path.display()))
-            }
-            _ => error,
-        }
-    };
+    let shown = path.display().to_string();
+    let file = File::open(path).map_err(|cause| failed(&shown, &cause))?;
+    text_of(file, most, &shown)
+}
+
+fn text_of(from: impl std::io::Read, most: usize, shown: &str) -> Result<String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(most as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    from.take(most as u64 + 1).read_to_string(&mut text).map_err(|cause| failed(shown, &cause))?;
     Ok(text)
+}
+
+fn failed(shown: &str, cause: &std::io::Error) -> Error {
+    match cause.kind() {
+        std::io::ErrorKind::InvalidData => Error::usage(format!("'{shown}' is not UTF-8 text")),
+        _ => Error::io(Kind::Usage, "read", shown, cause),
+    }
 }

@@ -1,6 +1,6 @@
 //! One item of a run: it is unchanged, or it is moved and verified.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::look::Seen;
 use super::plan::holds_indexes;
@@ -11,15 +11,20 @@ use crate::pipeline::request::PlatformSelection;
 use crate::pipeline::{self, ReceiptStore};
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::{Digest, PlatformRequest};
+use occystrap_base::terminal::shell::quote;
 use occystrap_images::level::Level;
-use occystrap_mirror::document::{Index, OnConflict, Platforms, Settings, Verify};
+use occystrap_mirror::document::{Index, OnConflict, Platforms, Verify};
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::HeldBlob;
 use occystrap_mirror::ledger::record::{
-    self, Ending, FinishedItem, ItemError, Outcome, ProofChange, Verdict,
+    self, Ending, FinishedItem, ItemError, ItemObject, Outcome, ProofChange, Verdict,
 };
+use occystrap_net::context::Context;
 use occystrap_output::receipt::{Bundle, Place, Receipt};
-use occystrap_verify::report::{ImageStatus, Run};
+use occystrap_verify::report::{ImageStatus, ObjectReport, Run};
+
+/// Objects of an image that are not right, of which the ledger keeps at most so many: an image has at most some hundred.
+const MOST_OBJECTS: usize = 200;
 
 /// How an attempt ended.
 pub struct Attempt {
@@ -66,6 +71,9 @@ pub fn failed(error: &Error) -> Option<FinishedItem> {
     let (class, ending) = match error.kind() {
         _ if error.origin() == Some(FaultOrigin::NoSuchPlatform) => ("no-such-platform", lasting),
         Kind::Interrupted => return None,
+        _ if error.origin() == Some(FaultOrigin::WrongAtDestination) => {
+            ("verification", Ending::Failed(Verdict::Failed))
+        }
         Kind::Network => ("network", Ending::Retry { asked_wait: None }),
         Kind::Changed => ("changed", Ending::Retry { asked_wait: None }),
         Kind::NotFound => ("source-missing", Ending::Failed(Verdict::NotVerified)),
@@ -134,7 +142,13 @@ fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<
     }
     request.referrers = referrers::wanted(item, services);
     request.receipts = ReceiptStore::Memory(Mutex::default());
-    let context = context.with_own_counters().about(&item.source.to_string());
+    // What it asks and moves belongs to the run.
+    let run_wide = &services.context;
+    let context = Context {
+        counters: Arc::new(run_wide.counters.beside()),
+        progress: run_wide.progress.about(&item.source.to_string()),
+        ..context
+    };
     let is_outdated = match seen.is_proved {
         true => pipeline::referrers::is_outdated(&request, &context)?,
         false => false,
@@ -153,7 +167,7 @@ fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<
     let is_there = is_same && !is_outdated;
     let counters = &context.counters;
     Ok(Attempt {
-        record: record_of(&run, receipts.as_slice(), level, is_there, settings, seen).map(
+        record: record_of(&run, receipts.as_slice(), level, is_there, item, seen).map(
             |mut record| {
                 (record.bytes_sent, record.bytes_mounted) = (counters.sent(), counters.mounted());
                 record
@@ -169,9 +183,10 @@ fn record_of(
     receipts: &[Receipt],
     level: Option<Level>,
     is_there: bool,
-    settings: &Settings,
+    item: &Item<'_>,
     seen: &Seen,
 ) -> Option<FinishedItem> {
+    let settings = &item.entry.settings;
     let reports = run.images();
     let has = |status: ImageStatus| reports.iter().any(|image| image.status == status);
     // The error of an image that an index lists is the cause; that of the index follows from it.
@@ -201,14 +216,42 @@ fn record_of(
     let moved = settings.keeps_digest().then(|| proved(receipts)).flatten();
     (record.proof, record.want_digest) = (proof, seen.source.or(moved));
     record.receipt = Bundle::new(receipts.to_vec()).line();
+    let problems = reports.iter().flat_map(|image| image.problems(MOST_OBJECTS));
+    let problems: Vec<ObjectReport> = problems.take(MOST_OBJECTS).collect();
     if ending == Ending::Failed(Verdict::Failed) {
+        let first = problems.first().map(|first| format!(": {}", first.message));
         record.error = Some(ItemError {
             class: "verification".to_owned(),
-            message: error.map_or_else(|| "the verification FAILED".to_owned(), Error::to_string),
-            hint: error.and_then(Error::hint_text).map(str::to_owned),
+            message: match error {
+                Some(error) => error.to_string(),
+                None => format!("the verification FAILED{}", first.unwrap_or_default()),
+            },
+            hint: Some(error.and_then(Error::hint_text).map_or_else(
+                || {
+                    let file = quote(item.entry.place.file());
+                    format!("send it again with: occystrap mirror retry {file}")
+                },
+                str::to_owned,
+            )),
         });
     }
+    record.objects = problems.into_iter().map(object).collect();
     Some(record)
+}
+
+/// Returns an object that is not right as the ledger has it.
+fn object(report: ObjectReport) -> ItemObject {
+    let role = match report.index {
+        Some(index) => format!("{} {}", report.kind, index + 1),
+        None => report.kind.to_owned(),
+    };
+    ItemObject {
+        role,
+        digest: report.digest,
+        size: report.size,
+        status: report.status.name().to_owned(),
+        found: report.found,
+    }
 }
 
 /// Returns the digest of the manifest or index that has the name of the image: that of the last receipt.

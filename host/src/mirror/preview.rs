@@ -1,5 +1,10 @@
 //! What a run would do with each image. Nothing is written, neither at a destination nor in the ledger.
 
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
 use super::file::MirrorFile;
 use super::item;
 use super::look::Question;
@@ -7,6 +12,8 @@ use super::plan::{self, Plan};
 use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::Error;
+use occystrap_base::oci::Digest;
+use occystrap_base::terminal::table::write_json;
 use occystrap_mirror::document::OnConflict;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::Ledger;
@@ -14,7 +21,11 @@ use occystrap_mirror::ledger::Ledger;
 /// Images that are asked about at a time; the answers of so many are in memory.
 const CLAIMED: usize = 1_000;
 
+/// What a run would do with an image, in the order of the last line.
+const KINDS: [&str; 5] = ["new", "changed", "verify", "kept", "blocked"];
+
 /// What a run would do.
+#[derive(Default)]
 pub struct Preview {
     /// Images with something to do: what would be done, and the image.
     pub changes: Vec<(&'static str, Change)>,
@@ -38,8 +49,7 @@ impl Preview {
     pub fn line(&self) -> String {
         let all = self.changes.len() + self.unchanged + self.failures.len();
         let mut parts = vec![format!("{all} images")];
-        for what in ["new", "changed", "verify", "kept", "blocked"] {
-            let count = self.changes.iter().filter(|(known, _)| *known == what).count();
+        for (what, count) in self.counts() {
             if count > 0 {
                 parts.push(format!("{count} {what}"));
             }
@@ -49,6 +59,56 @@ impl Preview {
             parts.push(format!("{} could not be asked", self.failures.len()));
         }
         format!("Plan: {}", parts.join(", "))
+    }
+
+    /// Returns the number of images with each thing to do.
+    fn counts(&self) -> [(&'static str, usize); KINDS.len()] {
+        KINDS.map(|what| (what, self.changes.iter().filter(|(known, _)| *known == what).count()))
+    }
+
+    /// Writes the same as a JSON document (docs/mirroring.md). `file` is the digest of the file; `error` is why there is no
+    /// plan.
+    pub fn write_json(
+        &self,
+        mirror: &str,
+        file: Option<&Digest>,
+        error: Option<&Error>,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            occystrap_mirror_plan: u32,
+            mirror: &'a str,
+            file: Option<&'a Digest>,
+            summary: Option<BTreeMap<&'a str, usize>>,
+            changes: Vec<Line<'a>>,
+            failures: &'a [Error],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error: Option<&'a Error>,
+        }
+        #[derive(Serialize)]
+        struct Line<'a> {
+            what: &'a str,
+            source: &'a str,
+            destination: &'a str,
+        }
+        let mut counts = BTreeMap::from(self.counts());
+        counts.extend([("unchanged", self.unchanged), ("not_asked", self.failures.len())]);
+        let changes = self.changes.iter().map(|(what, change)| Line {
+            what,
+            source: &change.source,
+            destination: &change.destination,
+        });
+        let document = Document {
+            occystrap_mirror_plan: 1,
+            mirror,
+            file,
+            summary: error.is_none().then_some(counts),
+            changes: changes.collect(),
+            failures: &self.failures,
+            error,
+        };
+        write_json(to, &document)
     }
 }
 

@@ -18,11 +18,12 @@ use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::{Error, Result};
 use occystrap_mirror::expand::Item;
-use occystrap_mirror::ledger::holding::{BlobState, Totals};
+use occystrap_mirror::ledger::holding::{BlobState, HostAnswers, Moved, Totals};
 use occystrap_mirror::ledger::record::{
-    self, BegunRun, ClaimRequest, ClaimedItem, Ending, FinishedItem, Lease, Outcome, PlanChanges,
-    RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
+    self, BegunRun, ClaimRequest, ClaimedItem, Ending, FinishedItem, Lease, LeaseWrite, Outcome,
+    PlanChanges, RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
 };
+use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{BlobProof, KnownBlob};
 use occystrap_net::uri::Uri;
@@ -52,6 +53,8 @@ pub struct RunOptions {
 pub trait RunEvents: Sync {
     /// The plan is recorded.
     fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems);
+    /// An item is moved from now on. Those that are unchanged only end.
+    fn started(&self, _item: &Item<'_>) {}
     /// An item has ended, or waits for another attempt.
     fn ended(&self, item: &Item<'_>, record: &FinishedItem);
 }
@@ -101,6 +104,9 @@ pub fn run<L: Ledger + 'static>(
         true => plan::record_failures(&**ledger, begun.id).map_err(one)?,
         false => plan.record(&**ledger, begun.id, !options.only.is_empty()).map_err(one)?,
     };
+    let unlisted: Vec<_> =
+        plan.failures.iter().filter_map(|error| item::failed(error)?.error).collect();
+    ledger.note_unlisted(begun.id, &unlisted).map_err(one)?;
     events.planned(&begun, changes, unnamed);
     let limits = file.document.hosts.iter();
     let limits = limits.filter_map(|host| Some((host.host.clone(), host.connections?.get())));
@@ -119,6 +125,7 @@ pub fn run<L: Ledger + 'static>(
         ended: Condvar::new(),
     };
     let outcome = work.all();
+    work.note_traffic().map_err(one)?;
     if let Err(error) = &outcome
         && error.kind() != occystrap_base::error::Kind::Interrupted
     {
@@ -256,11 +263,25 @@ impl<'r, L: Ledger> Work<'r, L> {
             is_over = wake
                 .wait_timeout(is_over, pause)
                 .map_or_else(|broken| broken.into_inner().0, |(guard, _)| guard);
+            // What a process that is killed has asked since is not counted.
+            if !*is_over && let Err(error) = self.note_traffic() {
+                tracing::warn!("{error}");
+            }
             let leases: Vec<Lease> = self.held().0.iter().copied().collect();
             if !*is_over && let Err(error) = self.ledger.heartbeat(&leases) {
                 tracing::warn!("{error}");
             }
         }
+    }
+
+    /// Records the requests and bytes since the last time.
+    fn note_traffic(&self) -> Result<()> {
+        let counted = self.services.context.counters.traffic().take();
+        let answers = counted.answers.into_iter();
+        let answers: Vec<_> =
+            answers.map(|((host, code), number)| HostAnswers { host, code, number }).collect();
+        let moved = Moved { sent: counted.sent, mounted: counted.mounted };
+        self.ledger.note_traffic(self.run, &answers, moved)
     }
 
     /// Claims items, asks about them, and gives the movers what must be moved.
@@ -370,6 +391,7 @@ impl<'r, L: Ledger> Work<'r, L> {
             let attempt = match self.services.context.cancel.check() {
                 Ok(()) => {
                     self.seed(item)?;
+                    self.events.started(item);
                     item::move_item(item, &seen, self.services)
                 }
                 Err(error) => Attempt::failed(&error),
@@ -427,7 +449,11 @@ impl<'r, L: Ledger> Work<'r, L> {
         if !blobs.is_empty() {
             self.ledger.note_blobs(blobs)?;
         }
-        self.ledger.finish(lease, &record)?;
+        let mut record = record;
+        if self.ledger.finish(lease, &record)? == LeaseWrite::Recorded(State::Dead) {
+            // It was the last attempt.
+            record.ending = Ending::Failed(Verdict::NotVerified);
+        }
         if matches!(record.ending, Ending::Failed(_) | Ending::Blocked) {
             self.held().1 = true;
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::request::Request;
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::{Error, FaultOrigin, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
@@ -147,7 +147,13 @@ fn prove_blobs(
     let Some(level) = request.level else { return Ok(()) };
     let asked = Asked { remote, memory, context, named: None };
     match blobs_before_commit(expectations, level, &asked)?.first() {
-        Some(wrong) => Err(error_of(wrong).within("the image was not tagged")),
+        Some(wrong) => {
+            let error = error_of(wrong).within("the image was not tagged");
+            Err(match wrong.status.is_bad() {
+                true => error.with_origin(FaultOrigin::WrongAtDestination),
+                false => error,
+            })
+        }
         None => Ok(()),
     }
 }

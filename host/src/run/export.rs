@@ -83,7 +83,7 @@ pub fn run(
     };
     let Exported { members, size: bytes, digest } = exported;
     match (format, to) {
-        (OutputFormat::Json, _) => {
+        (OutputFormat::Json | OutputFormat::Jsonl, _) => {
             let exported = ExportedImage {
                 image: &image.name.repository,
                 tag: image.name.tag.as_deref().unwrap_or_default(),

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::cli::{Command, PluginCommand};
+use crate::cli::{Command, MirrorCommand, PluginCommand};
+use crate::mirror;
 use occystrap_base::error::Error;
 use occystrap_base::terminal::table::write_json;
 use occystrap_net::uri::Uri;
@@ -26,6 +27,10 @@ enum Shape {
     Plugin,
     /// `plugin test`.
     Report,
+    /// `mirror run`, `retry`, `status`, `report`.
+    Mirror { mirror: String },
+    /// `mirror plan`.
+    MirrorPlan { mirror: String },
 }
 
 #[derive(Serialize)]
@@ -72,10 +77,16 @@ impl Shape {
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
-            Command::Mirror { .. }
-            | Command::Plugin { .. }
-            | Command::Completions { .. }
-            | Command::Man { .. } => return None,
+            Command::Mirror { command } => {
+                let mirror = mirror_name(command)?;
+                match command {
+                    MirrorCommand::Plan(_) => Self::MirrorPlan { mirror },
+                    _ => Self::Mirror { mirror },
+                }
+            }
+            Command::Plugin { .. } | Command::Completions { .. } | Command::Man { .. } => {
+                return None;
+            }
         })
     }
 
@@ -94,8 +105,11 @@ impl Shape {
                     | "search"
                     | "export"
                     | "plugin"
+                    | "mirror"
             )
         };
+        let is_of_mirror =
+            |word: &&str| matches!(*word, "plan" | "run" | "retry" | "status" | "report");
         match words.find(known) {
             Some("check" | "info" | "explore" | "search" | "export") => {
                 Self::Images { source: String::new() }
@@ -104,6 +118,10 @@ impl Shape {
                 Some("list") => Self::Plugins,
                 Some("show") => Self::Plugin,
                 _ => Self::Report,
+            },
+            Some("mirror") => match words.find(is_of_mirror) {
+                Some("plan") => Self::MirrorPlan { mirror: String::new() },
+                _ => Self::Mirror { mirror: String::new() },
             },
             _ => Self::Run { source: String::new(), destination: String::new() },
         }
@@ -120,13 +138,44 @@ impl Shape {
             Self::Plugins => write_json(out, &PluginsDocument { plugins: [], error }),
             Self::Plugin => write_json(out, &PluginDocument { plugin: None, error }),
             Self::Report => write_json(out, &ReportDocument { error }),
+            Self::Mirror { mirror } => mirror::report::json::write_empty(mirror, Some(error), out),
+            Self::MirrorPlan { mirror } => {
+                mirror::preview::Preview::default().write_json(mirror, None, Some(error), out)
+            }
         }
     }
 }
 
-/// Writes the document of a command that failed.
-pub fn write(command: &Command, error: &Error, out: &mut dyn Write) -> io::Result<()> {
-    Shape::of(command).map_or(Ok(()), |shape| shape.write(error, out))
+/// Writes the document of a command that failed, on one line where the command prints lines.
+pub fn write(
+    command: &Command,
+    error: &Error,
+    is_line: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some(shape) = Shape::of(command) else { return Ok(()) };
+    if !is_line {
+        return shape.write(error, out);
+    }
+    let mut document = Vec::new();
+    shape.write(error, &mut document)?;
+    // A newline in a string is escaped: each one is between two parts, followed by the spaces of its line.
+    let text = String::from_utf8_lossy(&document);
+    let joined: String = text.lines().map(str::trim_start).collect();
+    writeln!(out, "{joined}")
+}
+
+/// Returns the name of the mirror that a command is about; `None` for one that prints no document.
+fn mirror_name(command: &MirrorCommand) -> Option<String> {
+    let options = match command {
+        MirrorCommand::Plan(options) => &options.mirror,
+        MirrorCommand::Run(options) | MirrorCommand::Retry(options) => &options.mirror,
+        MirrorCommand::Status(options) => &options.mirror,
+        MirrorCommand::Report(options) => &options.mirror,
+        MirrorCommand::From(_) => return None,
+    };
+    let name = options.file.file_name().unwrap_or(options.file.as_os_str());
+    Some(name.to_string_lossy().into_owned())
 }
 
 /// Writes the document of an invalid command line. `ends` are source and destination, as far as they are known.
@@ -140,7 +189,11 @@ pub fn write_of_words(
     match &mut shape {
         Shape::Run { source, destination } => (*source, *destination) = ends,
         Shape::Images { source } => *source = ends.0,
-        Shape::Plugins | Shape::Plugin | Shape::Report => {}
+        Shape::Plugins
+        | Shape::Plugin
+        | Shape::Report
+        | Shape::Mirror { .. }
+        | Shape::MirrorPlan { .. } => {}
     }
     shape.write(error, out)
 }
@@ -157,9 +210,10 @@ impl<'a> Once<'a> {
         Self { to, begun: false }
     }
 
-    /// Returns the writer if nothing was written yet.
-    pub fn untouched(&mut self) -> Option<&mut dyn Write> {
-        match self.begun {
+    /// Returns the writer for the document of a failure: if nothing was written yet, or if what was written are lines, of
+    /// which each is a document.
+    pub fn for_failure(&mut self, is_lines: bool) -> Option<&mut dyn Write> {
+        match self.begun && !is_lines {
             true => None,
             false => Some(&mut *self.to),
         }
@@ -192,6 +246,8 @@ mod tests {
             ("plugin -O json list --x", &Shape::Plugins),
             ("plugin show -O json", &Shape::Plugin),
             ("plugin -O json", &Shape::Report),
+            ("mirror -O json plan x", &Shape::MirrorPlan { mirror: String::new() }),
+            ("mirror run -O jsonl", &Shape::Mirror { mirror: String::new() }),
             ("process check -O json", &run),
             ("frobnicate -O json", &run),
         ] {

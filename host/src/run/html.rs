@@ -41,7 +41,7 @@ pub fn run(
     let shown = file.to_string_lossy();
     match host.global.output_format {
         OutputFormat::Text => page.write_text(&shown, out),
-        OutputFormat::Json => page.write_json(&shown, out),
+        OutputFormat::Json | OutputFormat::Jsonl => page.write_json(&shown, out),
     }
     .map_err(printed)?;
     Ok(0)

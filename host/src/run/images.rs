@@ -28,7 +28,7 @@ pub fn check(options: &CheckOptions, host: &Host<'_>, out: &mut dyn Write) -> Re
     let report = check::check(&source, extent, &options.gate(), &context)?;
     match host.global.output_format {
         OutputFormat::Text => report.write_text(out, &Paper::stdout(), host.global.quiet),
-        OutputFormat::Json => report.write_json(out),
+        OutputFormat::Json | OutputFormat::Jsonl => report.write_json(out),
     }
     .map_err(printed)?;
     Ok(report.exit_code())
@@ -49,7 +49,7 @@ pub fn info(options: &InfoOptions, host: &Host<'_>, out: &mut dyn Write) -> Resu
     let info = info::info(&source, &context)?;
     match host.global.output_format {
         OutputFormat::Text => info.write_text(out, &Paper::stdout()),
-        OutputFormat::Json => info.write_json(wanted, out),
+        OutputFormat::Json | OutputFormat::Jsonl => info.write_json(wanted, out),
     }
     .map_err(printed)?;
     match info.absent(wanted) {
@@ -75,7 +75,7 @@ fn tree(
     let mut out = io::BufWriter::new(out);
     let written = match host.global.output_format {
         OutputFormat::Text => usage.write_text(options.top, &mut out, &Paper::stdout()),
-        OutputFormat::Json => usage.write_json(options.top, &mut out),
+        OutputFormat::Json | OutputFormat::Jsonl => usage.write_json(options.top, &mut out),
     };
     match written.and_then(|()| out.flush()) {
         // The reader may stop early, as `head` does.
@@ -103,7 +103,7 @@ pub fn search(options: &SearchOptions, host: &Host<'_>, out: &mut dyn Write) -> 
         .collect::<Result<_>>()?;
     let mut out = io::BufWriter::new(out);
     let written = match (format, options.script_friendly) {
-        (OutputFormat::Json, _) => {
+        (OutputFormat::Json | OutputFormat::Jsonl, _) => {
             search::write_json(&source.display, &found, &artifacts, &mut out)
         }
         (_, true) => search::write_script(&found, &mut out),

@@ -1,15 +1,22 @@
 //! `occystrap mirror`: from its options to the flow of a mirror.
 
+mod convert;
+mod events;
+mod report;
+
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use self::events::{JsonLines, Said, Told};
 use super::{Host, printed};
 use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
 use crate::mirror::run::RunEvents;
 use crate::mirror::{self, MirrorFile, Services, totals};
 use occystrap_base::error::{Error, Result, printable};
+use occystrap_base::terminal::board::Board;
+use occystrap_base::terminal::table::write_json_line;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::record::{
     BegunRun, Ending, FinishedItem, Outcome, PlanChanges, UnnamedItems, Verdict,
@@ -31,9 +38,11 @@ pub fn run(
 ) -> Result<u8> {
     match command {
         MirrorCommand::Plan(options) => plan(options, host, out, err),
-        MirrorCommand::Run(options) => work(options, host, err, false),
-        MirrorCommand::Retry(options) => work(options, host, err, true),
+        MirrorCommand::Run(options) => work(options, host, out, err, false),
+        MirrorCommand::Retry(options) => work(options, host, out, err, true),
         MirrorCommand::Status(options) => status(&options.mirror, host, out, err),
+        MirrorCommand::Report(options) => report::run(options, host, out, err),
+        MirrorCommand::From(options) => convert::run(options, host, out, err),
     }
 }
 
@@ -51,20 +60,12 @@ fn read(options: &MirrorOptions, err: &mut dyn Write) -> Result<MirrorFile> {
     MirrorFile::read(&options.file).map_err(|errors| all_but_last(errors, err))
 }
 
-fn not_json(host: &Host<'_>) -> Result<()> {
-    match host.global.output_format {
-        OutputFormat::Text => Ok(()),
-        OutputFormat::Json => Err(Error::usage("-O json is not supported yet by 'mirror'")),
-    }
-}
-
 fn plan(
     options: &PlanOptions,
     host: &Host<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
-    not_json(host)?;
     let file = read(&options.mirror, err)?;
     let ledger = match file.ledger_path(options.mirror.ledger.as_deref()).exists() {
         true => Some(file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?),
@@ -73,6 +74,15 @@ fn plan(
     let services = Services::new(&host.session)?;
     let made = mirror::preview::preview(&file, &services, ledger.as_ref(), &options.only);
     let preview = made.map_err(|errors| all_but_last(errors, err))?;
+    let code = match () {
+        () if !preview.failures.is_empty() => 1,
+        () if options.exit_code && !preview.changes.is_empty() => 4,
+        () => 0,
+    };
+    if host.global.output_format != OutputFormat::Text {
+        preview.write_json(&file.name(), Some(&file.digest), None, out).map_err(printed)?;
+        return Ok(code);
+    }
     for (what, item) in &preview.changes {
         let line = format!("{what:<10} {} -> {}", item.source, item.destination);
         writeln!(out, "{}", printable(&line)).map_err(printed)?;
@@ -81,21 +91,28 @@ fn plan(
         write_error(err, error).map_err(printed)?;
     }
     writeln!(out, "{}", preview.line()).map_err(printed)?;
-    Ok(match () {
-        () if !preview.failures.is_empty() => 1,
-        () if options.exit_code && !preview.changes.is_empty() => 4,
-        () => 0,
-    })
+    Ok(code)
 }
 
-fn work(options: &RunOptions, host: &Host<'_>, err: &mut dyn Write, is_retry: bool) -> Result<u8> {
-    not_json(host)?;
+fn work(
+    options: &RunOptions,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    is_retry: bool,
+) -> Result<u8> {
+    let format = host.global.output_format;
     let file = read(&options.mirror, err)?;
+    for target in &options.report.report {
+        target.check()?;
+    }
     let ledger = Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?);
     let rates = file.document.hosts.iter();
     let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
     let session = host.session.clone().host_rates(rates);
-    let services = Services::new(&session)?;
+    let mut services = Services::new(&session)?;
+    let board = Board::on(host.session.bars());
+    services.context.progress = board.progress(&services.context.progress);
     let run_options = mirror::RunOptions {
         only: options.only.clone(),
         recheck: options.recheck,
@@ -104,20 +121,30 @@ fn work(options: &RunOptions, host: &Host<'_>, err: &mut dyn Write, is_retry: bo
         movers: host.session.images_at_once(),
     };
     let (say, said) = channel();
+    let events = (format == OutputFormat::Jsonl).then(|| JsonLines::new(say.clone()));
+    if let Some(events) = &events {
+        events.watch(&services.context);
+    }
     let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet };
+    let told = Told { lines, events, board: board.clone() };
     let ended = thread::scope(|scope| {
         let working = scope.spawn(|| {
-            let ended = mirror::run(&file, &ledger, &services, &run_options, &lines);
+            let ended = mirror::run(&file, &ledger, &services, &run_options, &told);
             // The last line was said.
-            drop(lines);
+            drop(told);
+            services.context.counters.traffic().stop_watching();
             ended
         });
         for line in said {
             // A run goes on without its reader.
-            let _ = host.session.bars().above(|| writeln!(err, "{}", printable(&line)));
+            let _ = host.session.bars().above(|| match line {
+                Said::Text(line) => writeln!(err, "{}", printable(&line)),
+                Said::Event(event) => write_json_line(out, &event).and_then(|()| out.flush()),
+            });
         }
         working.join().unwrap_or_else(|_| Err(vec![Error::interrupted()]))
     });
+    board.clear();
     let ended = ended.map_err(|errors| all_but_last(errors, err))?;
     for error in &ended.failures {
         write_error(err, error).map_err(printed)?;
@@ -127,12 +154,17 @@ fn work(options: &RunOptions, host: &Host<'_>, err: &mut dyn Write, is_retry: bo
         let again = format!("occystrap mirror run {}", options.mirror.file.display());
         writeln!(err, "Stopped. What is done is recorded; '{again}' goes on").map_err(printed)?;
     }
-    Ok(totals::exit_code(&ended, options.strict))
+    let code = totals::exit_code(&ended, options.strict);
+    if format == OutputFormat::Jsonl {
+        write_json_line(out, &events::finished(&ended, code)).map_err(printed)?;
+    }
+    report::write(&*ledger, &file, &options.report.report, format, out)?;
+    Ok(code)
 }
 
 /// One line for each image that was not unchanged.
 struct Lines {
-    say: Mutex<Sender<String>>,
+    say: Mutex<Sender<Said>>,
     is_quiet: bool,
 }
 
@@ -140,7 +172,7 @@ impl Lines {
     fn say(&self, line: &str) {
         let say = self.say.lock().unwrap_or_else(PoisonError::into_inner);
         // The receiver lives as long as the run.
-        let _ = say.send(line.to_owned());
+        let _ = say.send(Said::Text(line.to_owned()));
     }
 }
 
@@ -207,9 +239,12 @@ fn status(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
-    not_json(host)?;
     let file = read(options, err)?;
     let ledger = file.open_ledger(options.ledger.as_deref(), Access::Read)?;
+    if host.global.output_format != OutputFormat::Text {
+        report::print(&ledger, &file, out)?;
+        return Ok(0);
+    }
     let Some(run) = ledger.runs(1)?.into_iter().next() else {
         writeln!(out, "No run yet").map_err(printed)?;
         return Ok(0);

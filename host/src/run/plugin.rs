@@ -33,7 +33,7 @@ pub fn run(
             let all = host.session.catalog()?.all()?;
             match host.global.output_format {
                 OutputFormat::Text => describe::list(&all, out),
-                OutputFormat::Json => document::list(&all, out),
+                OutputFormat::Json | OutputFormat::Jsonl => document::list(&all, out),
             }
             .and_then(|()| describe::unusable(&all, err))
             .map_err(printed)?;
@@ -55,7 +55,7 @@ pub fn run(
             };
             match host.global.output_format {
                 OutputFormat::Text => describe::plugin(&plugin, &origin, out),
-                OutputFormat::Json => document::show(&plugin, &origin, out),
+                OutputFormat::Json | OutputFormat::Jsonl => document::show(&plugin, &origin, out),
             }
             .map_err(printed)?;
             Ok(0)
@@ -120,7 +120,9 @@ fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
     let (origin, sha256) = (PluginOrigin::File(path.to_owned()), Digest::of(&bytes));
     match host.global.output_format {
         OutputFormat::Text => describe::component(path, sha256, &origin, &permissions, out),
-        OutputFormat::Json => document::component(sha256, &origin, &permissions, &error, out),
+        OutputFormat::Json | OutputFormat::Jsonl => {
+            document::component(sha256, &origin, &permissions, &error, out)
+        }
     }
     .map_err(printed)?;
     Err(error)
@@ -170,7 +172,7 @@ fn test(
     };
     match host.global.output_format {
         OutputFormat::Text => report.write_text(out, host.global.quiet),
-        OutputFormat::Json => report.write_json(out),
+        OutputFormat::Json | OutputFormat::Jsonl => report.write_json(out),
     }
     .map_err(super::printed)?;
     Ok(report.exit_code())

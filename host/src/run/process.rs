@@ -19,7 +19,7 @@ pub fn run(
         let plan = request.dry_run(&host.session)?;
         match host.global.output_format {
             OutputFormat::Text => plan.write_text(out),
-            OutputFormat::Json => plan.write_json(out),
+            OutputFormat::Json | OutputFormat::Jsonl => plan.write_json(out),
         }
         .map_err(printed)?;
         return Ok(plan.exit_code());
@@ -27,7 +27,7 @@ pub fn run(
     let run = request.run(&host.session)?;
     match host.global.output_format {
         OutputFormat::Text => run.write_text(err, host.global.quiet),
-        OutputFormat::Json => run.write_json(out),
+        OutputFormat::Json | OutputFormat::Jsonl => run.write_json(out),
     }
     .map_err(printed)?;
     Ok(run.exit_code(options.strict))

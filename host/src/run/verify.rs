@@ -20,7 +20,7 @@ pub fn run(
     let started = Instant::now();
     let mut stream = match host.global.output_format {
         OutputFormat::Text => Stream::text(err, host.session.bars(), host.global.quiet),
-        OutputFormat::Json => Stream::json(out),
+        OutputFormat::Json | OutputFormat::Jsonl => Stream::json(out),
     };
     let level = if options.fast { Level::Fast } else { Level::Full };
     let mut request = Verify::new(options.targets.iter().map(String::as_str)).level(level);

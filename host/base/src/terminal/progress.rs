@@ -28,6 +28,8 @@ pub struct Progress(Option<Bars>);
 #[derive(Clone)]
 struct Bars {
     all: MultiProgress,
+    /// What stands on the terminal: `all`, or the lines that the sink shows there.
+    screen: MultiProgress,
     /// The image that new bars belong to; empty where a run has only one.
     about: Arc<str>,
     /// Where each step is reported, besides the bars.
@@ -63,6 +65,8 @@ pub struct ProgressStep<'a> {
     pub total: u64,
     /// Whether the transfer has ended, completely or not.
     pub ended: bool,
+    /// Whether the bytes were read by an earlier transfer and are passed on, as by an upload.
+    pub passes_on: bool,
 }
 
 impl Progress {
@@ -72,7 +76,7 @@ impl Progress {
         Self(std::io::stderr().is_terminal().then(|| {
             // Ten redraws a second: more costs time and shows nothing.
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-            Bars { all, about: "".into(), sink: None }
+            Bars { screen: all.clone(), all, about: "".into(), sink: None }
         }))
     }
 
@@ -80,7 +84,19 @@ impl Progress {
     #[must_use]
     pub fn reported_to(sink: Arc<dyn ProgressSink>) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        Self(Some(Bars { all, about: "".into(), sink: Some(sink) }))
+        Self(Some(Bars { screen: all.clone(), all, about: "".into(), sink: Some(sink) }))
+    }
+
+    /// Calls `sink` instead of showing bars. What is written above the bars is still written above what stands on the
+    /// terminal.
+    pub(super) fn told_to(&self, sink: Arc<dyn ProgressSink>) -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Self(self.0.as_ref().map(|bars| Bars { all, sink: Some(sink), ..bars.clone() }))
+    }
+
+    /// Returns what stands on the terminal; `None` where nothing is shown there.
+    pub(super) fn screen(&self) -> Option<&MultiProgress> {
+        self.0.as_ref().map(|bars| &bars.screen)
     }
 
     /// Returns the same bars with a name after each label, so that users can distinguish several
@@ -103,7 +119,7 @@ impl Progress {
     pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
         let Some(bars) = &self.0 else { return LayerProgress::hidden() };
         let (label, waiting) = (label.to_owned(), None);
-        let state = State { label, total, estimated: false, waiting, bar: None };
+        let state = State { label, total, estimated: false, passes_on: false, waiting, bar: None };
         LayerProgress(Some(Arc::new(Bar { bars: bars.clone(), state: Mutex::new(state) })))
     }
 
@@ -136,7 +152,7 @@ impl Progress {
     /// Do something that writes to the terminal, above the bars.
     pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0 {
-            Some(bars) => bars.all.suspend(write),
+            Some(bars) => bars.screen.suspend(write),
             None => write(),
         }
     }
@@ -144,7 +160,7 @@ impl Progress {
     /// Standard error, for whole lines that appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {
-        Above(self.0.as_ref().map(|bars| bars.all.clone()))
+        Above(self.0.as_ref().map(|bars| bars.screen.clone()))
     }
 }
 
@@ -193,6 +209,8 @@ struct State {
     total: u64,
     /// The total is a guess.
     estimated: bool,
+    /// The bytes were read before.
+    passes_on: bool,
     /// Until there is something to see.
     waiting: Option<Waiting>,
     /// Since there is something to see.
@@ -242,11 +260,13 @@ impl LayerProgress {
             None => verb.to_owned(),
         };
         if let Some(shown) = &state.bar {
+            // The transfer before has another label: it has ended.
+            bar.report(&state, shown.position(), true);
             shown.set_prefix(label.clone());
             shown.set_length(total);
             shown.reset();
         }
-        (state.label, state.total) = (label, total);
+        (state.label, state.total, state.passes_on) = (label, total, true);
     }
 
     /// There are more bytes than was known.
@@ -284,8 +304,9 @@ impl Bar {
 
     fn report(&self, state: &State, bytes: u64, ended: bool) {
         if let Some(sink) = &self.bars.sink {
-            let State { label, total, .. } = state;
+            let State { label, total, passes_on, .. } = state;
             sink.update(&ProgressStep {
+                passes_on: *passes_on,
                 image: &self.bars.about,
                 label,
                 bytes,
@@ -317,75 +338,18 @@ impl Drop for Bar {
 
 #[cfg(test)]
 mod tests {
-    use indicatif::TermLike;
-
+    use super::super::screen::Screen;
     use super::*;
-
-    /// What stands on a terminal, and the line of its cursor.
-    #[derive(Debug, Clone, Default)]
-    struct Screen(Arc<Mutex<(Vec<String>, usize)>>, u16);
-
-    impl Screen {
-        fn at<T>(&self, act: impl FnOnce(&mut Vec<String>, &mut usize) -> T) -> io::Result<T> {
-            let mut screen = self.0.lock().unwrap();
-            let (lines, row) = &mut *screen;
-            if lines.len() <= *row {
-                lines.resize(*row + 1, String::new());
-            }
-            Ok(act(lines, row))
-        }
-
-        fn lines(&self) -> Vec<String> {
-            std::thread::sleep(Duration::from_millis(20));
-            let screen = self.0.lock().unwrap();
-            let lines = screen.0.iter().map(|line| line.trim().to_owned());
-            lines.filter(|line| !line.is_empty()).collect()
-        }
-    }
-
-    impl TermLike for Screen {
-        fn width(&self) -> u16 {
-            self.1
-        }
-        fn height(&self) -> u16 {
-            20
-        }
-        fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-            self.at(|_, row| *row = row.saturating_sub(n))
-        }
-        fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-            self.at(|_, row| *row += n)
-        }
-        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-            Ok(())
-        }
-        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-            Ok(())
-        }
-        fn write_line(&self, text: &str) -> io::Result<()> {
-            self.write_str(text)?;
-            self.move_cursor_down(1)
-        }
-        fn write_str(&self, text: &str) -> io::Result<()> {
-            self.at(|lines, row| lines[*row].push_str(text))
-        }
-        fn clear_line(&self) -> io::Result<()> {
-            self.at(|lines, row| lines[*row].clear())
-        }
-        fn flush(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn progress() -> (Progress, Screen) {
         progress_on(100)
     }
 
     fn progress_on(width: u16) -> (Progress, Screen) {
-        let screen = Screen(Arc::default(), width);
+        let screen = Screen::of(width);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 200);
         let all = MultiProgress::with_draw_target(target);
-        (Progress(Some(Bars { all, about: "".into(), sink: None })), screen)
+        (Progress(Some(Bars { screen: all.clone(), all, about: "".into(), sink: None })), screen)
     }
 
     /// Adds bytes after a pause that is long enough for the next redraw.
@@ -421,10 +385,7 @@ mod tests {
     fn a_line_fits_a_terminal_of_80_columns() {
         let (progress, term) = progress_on(80);
         let named = progress.about("registry.example.com/team/app-of-a-long-name:1.0");
-        let widest = || {
-            let lines = term.0.lock().unwrap().0.clone();
-            lines.iter().map(|line| line.chars().count()).max().unwrap()
-        };
+        let widest = || term.widest();
         let layer = named.layer("layer 100/127", 123_456_789_012);
         step(&layer, 111_111_111_111);
         step(&layer, 1_000_000);

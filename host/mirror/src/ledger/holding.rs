@@ -280,6 +280,26 @@ pub struct Coverage {
     pub oldest: Option<u64>,
 }
 
+/// Answers of a host with one status.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HostAnswers {
+    /// The host, with its port.
+    pub host: String,
+    /// Status of the answers (RFC 9110, 15); 0 for requests that had no answer.
+    pub code: u16,
+    /// Their number.
+    pub number: u64,
+}
+
+/// Bytes of blobs that reached destinations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Moved {
+    /// Bytes that were sent.
+    pub sent: u64,
+    /// Bytes that a registry mounted from another repository.
+    pub mounted: u64,
+}
+
 /// Which items a page has. Empty conditions do not restrict.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ItemFilter<'a> {

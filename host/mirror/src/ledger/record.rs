@@ -213,7 +213,13 @@ impl Proof {
     /// Returns whether the proof is at most `most` seconds old. A proof that is more than a day in the future has no age.
     #[must_use]
     pub fn is_younger(&self, now: i64, most: u64) -> bool {
-        age(now, self.verified_at).is_some_and(|age| age <= most)
+        self.age(now).is_some_and(|age| age <= most)
+    }
+
+    /// Returns its age in seconds; `None` for a proof that is more than a day in the future.
+    #[must_use]
+    pub fn age(&self, now: i64) -> Option<u64> {
+        age(now, self.verified_at)
     }
 }
 

@@ -21,6 +21,7 @@ mod plan;
 mod queue;
 mod rows;
 mod schema;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,9 @@
 //! Counters of difficulties on the network, for the report.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::traffic::Traffic;
 
 /// Counters of one image, or of one run. The tasks that work on it share them.
 #[derive(Debug, Default)]
@@ -9,9 +12,22 @@ pub struct Counters {
     rate_limits: AtomicU64,
     sent: AtomicU64,
     mounted: AtomicU64,
+    traffic: Arc<Traffic>,
 }
 
 impl Counters {
+    /// Returns counters that start at zero and count for the same run.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { traffic: Arc::clone(&self.traffic), ..Self::default() }
+    }
+
+    /// Returns what is counted of the whole run.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
     /// Returns how many requests were made again after a failure, resumed downloads included.
     #[must_use]
     pub fn retries(&self) -> u64 {
@@ -39,10 +55,12 @@ impl Counters {
 
     pub(crate) fn count_sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
+        self.traffic.count_sent(bytes);
     }
 
     pub(crate) fn count_mounted(&self, bytes: u64) {
         self.mounted.fetch_add(bytes, Ordering::Relaxed);
+        self.traffic.count_mounted(bytes);
     }
 
     pub(crate) fn count_retry(&self) {

@@ -153,8 +153,11 @@ impl Wire {
             if let Some(body) = &call.body {
                 request = request.body(body.clone());
             }
-            let response = self.patiently(&peer, request.send()).await?;
+            let traffic = self.counters.traffic();
+            let sent = self.patiently(&peer, request.send()).await;
+            let response = sent.inspect_err(|_| traffic.count_answer(host, 0))?;
             let status = response.status();
+            traffic.count_answer(host, status.as_u16());
             // A path that a server chose may be signed; any query may be.
             let path = if url == call.url { call.shown_path() } else { "..." };
             let (method, status_code) = (&call.method, status.as_u16());
@@ -210,6 +213,7 @@ impl Wire {
         self.counters.count_rate_limit();
         // The requests of other tasks would be refused, too.
         self.pace.hold(peer.host(), wait.unwrap_or_default());
+        self.counters.traffic().note_pause(peer.host(), wait.unwrap_or_default());
         let error = error
             .hint("it limits requests: log in for a higher limit, or send fewer with --rate-limit");
         Failure::Passing { error, wait }

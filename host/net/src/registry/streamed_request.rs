@@ -130,10 +130,12 @@ impl Wire {
             Ok(response) => response,
             Err(error) => {
                 *listens = !error.is_connect();
+                self.counters.traffic().count_answer(host, 0);
                 return Err(explain(&error, &peer, self.settings.insecure, handed));
             }
         };
         let status = response.status();
+        self.counters.traffic().count_answer(host, status.as_u16());
         let path = call.shown_path();
         let (method, status_code) = (&call.method, status.as_u16());
         tracing::debug!(%method, host, path, status = status_code, sent = handed, "answered");

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::object::ObjectReport;
 use super::seconds;
+use crate::verdict::flaw::Status;
 use crate::verdict::found::Found;
 use crate::verdict::object::Verification;
 
@@ -216,6 +218,14 @@ impl ImageReport {
             self.kind = "artifact";
         }
         self.verification = proof;
+    }
+
+    /// Returns the objects that are wrong or could not be checked, at most `most`.
+    #[must_use]
+    pub fn problems(&self, most: usize) -> Vec<ObjectReport> {
+        let objects = self.verification.iter().flat_map(|proof| &proof.objects);
+        let problems = objects.filter(|object| object.status != Status::Ok);
+        problems.take(most).map(ObjectReport::of).collect()
     }
 
     /// Returns the verdict, where it was verified.

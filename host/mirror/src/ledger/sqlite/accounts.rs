@@ -91,7 +91,7 @@ impl Accounts for Sqlite {
     }
 
     fn totals(&self, run: RunId) -> Result<Totals> {
-        self.read("count items", |connection| coverage::totals(connection, run))
+        self.read("count items", |connection| coverage::totals(connection, Some(run)))
     }
 
     fn coverage(&self, limits: &[u64]) -> Result<Coverage> {

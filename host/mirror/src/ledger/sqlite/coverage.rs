@@ -12,12 +12,12 @@ use crate::ledger::state::State;
 const TOTALS: &str =
     "SELECT state, outcome, verdict, count(*), coalesce(sum(max(attempt - 1, 0)), 0),
     coalesce(sum(bytes_sent), 0), coalesce(sum(bytes_mounted), 0)
-    FROM item WHERE run = ?1 OR state = 'extra' GROUP BY state, outcome, verdict";
+    FROM item WHERE ?1 IS NULL OR run = ?1 OR state = 'extra' GROUP BY state, outcome, verdict";
 
-/// Returns counts and sums of a run.
-pub fn totals(connection: &Connection, run: RunId) -> Result<Totals, Fault> {
+/// Returns counts and sums of a run, or of all items.
+pub fn totals(connection: &Connection, run: Option<RunId>) -> Result<Totals, Fault> {
     let mut statement = connection.prepare_cached(TOTALS)?;
-    let mut rows = statement.query([run.0])?;
+    let mut rows = statement.query([run.map(|run| run.0)])?;
     let mut totals = Totals::default();
     while let Some(row) = rows.next()? {
         let number = count(row, 3)?;

@@ -148,3 +148,28 @@ CREATE TABLE export (
     since INTEGER,
     place TEXT NOT NULL
 ) STRICT;
+
+-- Answers of hosts, by status; 0 for requests without an answer.
+CREATE TABLE request (
+    run INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    code INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (run, host, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE moved (
+    run INTEGER PRIMARY KEY,
+    sent INTEGER NOT NULL,
+    mounted INTEGER NOT NULL
+) STRICT;
+
+-- Sources of a run that could not be listed, or of which the rules select nothing.
+CREATE TABLE unlisted (
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    error TEXT NOT NULL,
+    hint TEXT,
+    PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::world::{
     World, begin, begin_kind, claim, claim_within, digest, for_each_store, item, items,
 };
-use crate::ledger::holding::{HostNote, ItemFilter, NewEvent};
+use crate::ledger::holding::{HostAnswers, HostNote, ItemFilter, Moved, NewEvent};
 use crate::ledger::record::{
     Ending, FinishedItem, ItemError, ItemObject, LeaseWrite, Level, Outcome, PlanScope,
     ProofChange, RunEnd, RunKind, RunState, Verdict,
 };
 use crate::ledger::state::State;
-use crate::ledger::{Accounts, Facts, Ledger, Queue};
+use crate::ledger::{Accounts, Facts, Ledger, Queue, Traces};
 
 for_each_store!(
     an_unchanged_item_keeps_its_proof_and_another_content_drops_it,
@@ -35,6 +35,7 @@ for_each_store!(
     failures_are_planned_again_in_a_run_of_their_own,
     exports_begin_after_a_run,
     facts_are_read_back,
+    the_traces_of_a_run_add_up,
     events_have_an_order_and_old_ones_go,
     a_page_is_never_longer_than_its_limit,
 );
@@ -520,4 +521,39 @@ fn a_verification_in_between_does_not_end_a_run_and_an_export_does(world: &impl 
     assert!(!begin(&ledger, 0).resumed);
     assert!(!begin_kind(&ledger, 0, RunKind::Repair).resumed);
     assert!(!begin(&ledger, 0).resumed);
+}
+
+fn the_traces_of_a_run_add_up(world: &impl World) {
+    let ledger = world.open();
+    let first = begin(&ledger, 0).id;
+    let answers = |host: &str, code, number| HostAnswers { host: host.to_owned(), code, number };
+    let moved = Moved { sent: 10, mounted: 3 };
+    let some = [answers("b", 200, 2), answers("a", 429, 1)];
+    ledger.note_traffic(first, &some, moved).unwrap();
+    ledger.note_traffic(first, &[answers("b", 200, 5)], moved).unwrap();
+    let expected = [answers("a", 429, 1), answers("b", 200, 7)];
+    assert_eq!(ledger.answers(Some(first)).unwrap(), expected);
+    let error = |message: &str| ItemError {
+        class: "source-missing".to_owned(),
+        message: message.to_owned(),
+        hint: None,
+    };
+    ledger.note_unlisted(first, &[error("one"), error("two")]).unwrap();
+    ledger.note_unlisted(first, &[error("two"), error("three")]).unwrap();
+    assert_eq!(ledger.unlisted(first).unwrap(), [error("two"), error("three")]);
+    ledger.plan(first, &items(0..3)).unwrap();
+    ledger.end_plan(first, PlanScope::Whole).unwrap();
+    work_all(&ledger, first);
+    ledger.finish_run(first, "{}").unwrap();
+    let second = begin(&ledger, 1).id;
+    ledger.plan(second, &items(0..1)).unwrap();
+    ledger.end_plan(second, PlanScope::Part).unwrap();
+    ledger.note_traffic(second, &[answers("b", 200, 1)], moved).unwrap();
+    assert_eq!(ledger.answers(Some(second)).unwrap(), [answers("b", 200, 1)]);
+    assert_eq!(ledger.answers(None).unwrap(), [answers("a", 429, 1), answers("b", 200, 8)]);
+    assert_eq!(ledger.moved().unwrap(), Moved { sent: 30, mounted: 9 });
+    assert_eq!(ledger.unlisted(second).unwrap(), []);
+    assert_eq!(ledger.totals(second).unwrap().items(), 1);
+    let all = ledger.totals_of_all().unwrap();
+    assert_eq!((all.items(), all.done, all.planned), (3, 2, 1));
 }

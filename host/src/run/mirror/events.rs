@@ -1,0 +1,154 @@
+//! What is told while a run works: lines for people, lines of progress, and events for programs (`-O jsonl`).
+
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::mirror::run::{EndedRun, RunEvents};
+use occystrap_base::terminal::board::Board;
+use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::record::{BegunRun, Ending, FinishedItem, PlanChanges, UnnamedItems};
+use occystrap_net::context::Context;
+
+/// What a run tells, for the thread that writes.
+pub enum Said {
+    /// A line on standard error.
+    Text(String),
+    /// An event, a line on standard output.
+    Event(Value),
+}
+
+/// All that is told of a run.
+pub struct Told<T> {
+    /// Lines for people.
+    pub lines: T,
+    /// Events for programs, where they are wanted.
+    pub events: Option<JsonLines>,
+    /// Lines of progress.
+    pub board: Board,
+}
+
+impl<T: RunEvents> RunEvents for Told<T> {
+    fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems) {
+        let images = changes.new + changes.changed + changes.same + changes.ended;
+        self.board.begin(images, changes.ended);
+        self.lines.planned(begun, changes, unnamed);
+        if let Some(events) = &self.events {
+            events.planned(begun, changes, unnamed);
+        }
+    }
+
+    fn started(&self, item: &Item<'_>) {
+        self.board.started(&item.source.to_string());
+        self.lines.started(item);
+        if let Some(events) = &self.events {
+            events.started(item);
+        }
+    }
+
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
+        let name = item.source.to_string();
+        match record.ending {
+            Ending::Retry { .. } => self.board.postponed(&name),
+            Ending::Failed(_) | Ending::Blocked => self.board.ended(&name, true),
+            Ending::Done(..) => self.board.ended(&name, false),
+        }
+        self.lines.ended(item, record);
+        if let Some(events) = &self.events {
+            events.ended(item, record);
+        }
+    }
+}
+
+/// Events as JSON: `{"event": "copied", "at": ..., ...}`.
+pub struct JsonLines(Mutex<Sender<Said>>);
+
+impl JsonLines {
+    /// Sends events to the thread that writes.
+    pub fn new(to: Sender<Said>) -> Self {
+        Self(Mutex::new(to))
+    }
+
+    /// Tells also which hosts asked not to be asked for a while.
+    pub fn watch(&self, context: &Context) {
+        let to = Self(Mutex::new(self.sender()));
+        context.counters.traffic().watch_pauses(move |host, wait| {
+            to.tell("paused", json!({ "host": host, "seconds": wait.as_secs() }));
+        });
+    }
+
+    fn sender(&self) -> Sender<Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, event: &str, more: Value) {
+        let line = line(event, more);
+        let to = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The receiver lives as long as the run.
+        let _ = to.send(Said::Event(line));
+    }
+}
+
+/// Returns the last event of a run.
+pub fn finished(ended: &EndedRun, exit_code: u8) -> Value {
+    let state = if ended.is_finished { "finished" } else { "stopped" };
+    let took = ended.took.as_secs_f64();
+    line(state, json!({ "run": ended.id, "exit_code": exit_code, "seconds": took }))
+}
+
+fn line(event: &str, more: Value) -> Value {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0);
+    let now = now.ok().and_then(|now| now.format(&Rfc3339).ok());
+    let mut line = json!({ "event": event, "at": now });
+    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
+    line
+}
+
+impl RunEvents for JsonLines {
+    fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems) {
+        self.tell(
+            "planned",
+            json!({
+                "run": begun.id,
+                "resumed": begun.resumed,
+                "images": changes.new + changes.changed + changes.same + changes.ended,
+                "new": changes.new,
+                "changed": changes.changed,
+                "ended_before": changes.ended,
+                "extra": unnamed.extra,
+                "forgotten": unnamed.forgotten,
+            }),
+        );
+    }
+
+    fn started(&self, item: &Item<'_>) {
+        self.tell("started", named(item));
+    }
+
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
+        let mut more = named(item);
+        let (event, verdict) = match record.ending {
+            Ending::Done(outcome, verdict) => (outcome.word(), Some(verdict)),
+            Ending::Failed(verdict) => ("failed", Some(verdict)),
+            Ending::Blocked => ("blocked", None),
+            Ending::Retry { .. } => ("retry", None),
+        };
+        more["verdict"] = json!(verdict);
+        more["digest"] = json!(record.want_digest);
+        more["bytes_sent"] = json!(record.bytes_sent);
+        more["bytes_mounted"] = json!(record.bytes_mounted);
+        if let Some(error) = &record.error {
+            more["error"] = json!(error);
+        }
+        self.tell(event, more);
+    }
+}
+
+fn named(item: &Item<'_>) -> Value {
+    json!({ "source": item.source.to_string(), "destination": item.destination.name })
+}

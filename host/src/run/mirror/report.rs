@@ -1,0 +1,71 @@
+//! `occystrap mirror report`, and the reports of other commands.
+
+use std::io::Write;
+
+use super::super::{Host, printed};
+use super::read;
+use crate::cli::{OutputFormat, ReportOptions};
+use crate::mirror::MirrorFile;
+use crate::mirror::report::{Fault, Report, Target, json};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_mirror::ledger::Ledger;
+use occystrap_mirror::ledger::sqlite::Access;
+
+/// Writes reports of the last run, or prints its document. Returns the exit code.
+pub fn run(
+    options: &ReportOptions,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    let file = read(&options.mirror, err)?;
+    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?;
+    let format = match options.report.report.is_empty() {
+        true => OutputFormat::Json,
+        false => host.global.output_format,
+    };
+    if Report::last(&ledger, &file)?.is_none() {
+        let error = Error::new(Kind::NotFound, format!("{}: no run yet", file.name()));
+        let path = options.mirror.file.display();
+        return Err(error.hint(format!("occystrap mirror run {path}")));
+    }
+    write(&ledger, &file, &options.report.report, format, out)?;
+    Ok(0)
+}
+
+/// Writes the reports of the last run to files, and prints its document where that is the format of results. All files
+/// are tried; the first error is returned.
+pub fn write(
+    ledger: &dyn Ledger,
+    file: &MirrorFile,
+    targets: &[Target],
+    format: OutputFormat,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let Some(report) = Report::last(ledger, file)? else { return Ok(()) };
+    let mut outcome = Ok(());
+    for target in targets {
+        outcome = outcome.and(target.write(&report));
+    }
+    let written = match format {
+        OutputFormat::Text => Ok(()),
+        OutputFormat::Json => json::write(&report, out),
+        OutputFormat::Jsonl => json::write_line(&report, out),
+    };
+    outcome.and(written.map_err(said))
+}
+
+/// Prints the document of the last run, also where there was none.
+pub fn print(ledger: &dyn Ledger, file: &MirrorFile, out: &mut dyn Write) -> Result<()> {
+    match Report::last(ledger, file)? {
+        Some(report) => json::write(&report, out).map_err(said),
+        None => json::write_empty(&file.name(), None, out).map_err(printed),
+    }
+}
+
+fn said(fault: Fault) -> Error {
+    match fault {
+        Fault::Ledger(error) => error,
+        Fault::Write(cause) => printed(cause),
+    }
+}
