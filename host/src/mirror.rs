@@ -17,20 +17,35 @@
 //! | [`run`] | the workers of a run |
 //! | [`report`] | what programs, CI and people get of a run |
 //! | [`totals`] | the line at the end, and the document of a run |
+//! | [`selection`], `budget` | what a verification covers, and how much it may read |
+//! | `place`, `check`, `by_receipt` | where an object is, and whether it is right |
+//! | [`verify`] | a verification of what is there |
+//! | [`coverage`] | the last lines of a verification |
+//! | [`prune`] | deleting what no rule names any more |
+//! | [`repair`] | sending again what is recorded as bad |
 //!
 //! What it refuses: to move or judge an image by itself. The pipeline does both.
 
+mod budget;
+mod by_receipt;
+mod check;
+pub mod coverage;
 pub mod file;
 mod item;
 mod look;
+mod place;
 pub mod plan;
 pub mod preview;
+pub mod prune;
 mod referrers;
+pub mod repair;
 pub mod report;
 pub mod run;
+pub mod selection;
 mod services;
 mod tags;
 pub mod totals;
+pub mod verify;
 
 pub use file::MirrorFile;
 pub use plan::{Plan, plan};

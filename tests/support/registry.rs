@@ -463,6 +463,9 @@ impl State {
             }
             "uploads" => self.upload(request, repository, target, query),
             "manifests" if request.method == "PUT" => self.keep(request, repository, target),
+            "blobs" | "manifests" if request.method == "DELETE" => {
+                self.delete(repository, kind, target)
+            }
             _ => Plan::error(405, "UNSUPPORTED"),
         }
     }

@@ -39,6 +39,10 @@ pub(super) struct Uploads {
     location: Location,
     least: Option<u64>,
     docker_only: bool,
+    /// Whether blobs, manifests by digest, and tags may be deleted.
+    deletes: (bool, bool),
+    /// Digests whose bytes stay as they are when they are pushed again, as docker-registry keeps them.
+    sticky: std::collections::HashSet<Digest>,
     no_mounts: bool,
     said: Option<String>,
 }
@@ -112,6 +116,17 @@ impl Registry {
     /// Takes Docker's media types (v2, schema 2) and no others.
     pub fn docker_only(&self) {
         self.state().uploads.docker_only = true;
+    }
+
+    /// Deletes blobs, and manifests by digest with their tags; tags alone where `tags` is set. It refuses both by
+    /// default (405).
+    pub fn allow_deletes(&self, tags: bool) {
+        self.state().uploads.deletes = (true, tags);
+    }
+
+    /// Accepts a blob again, and keeps the bytes that it has, until they are deleted.
+    pub fn keep_bytes(&self, digest: Digest) {
+        self.state().uploads.sticky.insert(digest);
     }
 
     /// Answers a mount by starting an upload.
@@ -190,8 +205,41 @@ impl State {
         if field("digest") != Some(digest.to_string()) {
             return Plan::error(400, "DIGEST_INVALID");
         }
-        self.uploads.kept.insert((repository.to_owned(), digest), whole.into());
+        let key = (repository.to_owned(), digest);
+        let is_kept = self.uploads.sticky.contains(&digest) && self.uploads.kept.contains_key(&key);
+        if !is_kept {
+            self.uploads.kept.insert(key, whole.into());
+        }
         self.stored(format!("/v2/{repository}/blobs/{digest}"), digest)
+    }
+
+    /// Something is deleted.
+    pub(super) fn delete(&mut self, repository: &str, kind: &str, target: &str) -> Plan {
+        let (deletes, tags) = self.uploads.deletes;
+        let digest: Option<Digest> = target.parse().ok();
+        if !deletes || (digest.is_none() && !tags) {
+            return Plan::error(405, "UNSUPPORTED");
+        }
+        let is_gone = match (kind, digest) {
+            ("blobs", Some(digest)) => {
+                self.uploads.kept.remove(&(repository.to_owned(), digest)).is_some()
+            }
+            ("manifests", Some(digest)) => {
+                let before = self.manifests.len();
+                self.manifests.retain(|(name, one), (_, bytes)| {
+                    name != repository || (Digest::of(bytes) != digest && *one != target)
+                });
+                self.manifests.len() < before
+            }
+            ("manifests", None) => {
+                self.manifests.remove(&(repository.to_owned(), target.to_owned())).is_some()
+            }
+            _ => false,
+        };
+        match is_gone {
+            true => Plan::new(202, Vec::new(), ""),
+            false => Plan::error(404, "NOT_FOUND"),
+        }
     }
 
     fn begin(&mut self, repository: &str, mount: Option<String>, from: Option<String>) -> Plan {

@@ -26,9 +26,9 @@ use self::holding::{
     HeldBlob, Host, HostAnswers, HostNote, ItemFilter, Moved, NewEvent, Totals,
 };
 use self::record::{
-    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Item, ItemError, ItemId, ItemObject, Lease,
-    LeaseWrite, OpenItems, PlanChanges, PlanScope, PlannedItem, Run, RunEnd, RunId, RunRequest,
-    UnnamedItems,
+    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Item, ItemCheck, ItemError, ItemId,
+    ItemObject, Lease, LeaseWrite, OpenItems, PlanChanges, PlanScope, PlannedItem, Run, RunEnd,
+    RunId, RunRequest, UnnamedItems,
 };
 
 pub use self::words::UnknownWord;
@@ -75,6 +75,10 @@ pub trait Queue {
 
     /// Returns all leases of this process, for SIGTERM: their claims do not count. Returns their number.
     fn give_back(&self) -> Result<u64>;
+
+    /// Records the result of verifying an item. A bad one is on the disk when this returns. Returns false, and changes
+    /// nothing, where the item is open, extra, or failed for another reason than its verification.
+    fn record_item(&self, run: RunId, item: ItemId, check: &ItemCheck) -> Result<bool>;
 
     /// Returns how many items are open in a run, and when the next one is ready.
     fn open_items(&self, run: RunId) -> Result<OpenItems>;

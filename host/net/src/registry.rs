@@ -39,6 +39,7 @@ mod push;
 pub mod reference;
 mod referrers;
 mod referrers_tag;
+mod removal;
 pub mod repository;
 mod repository_blobs;
 mod resolve;
@@ -60,6 +61,7 @@ pub use reference::Reference;
 pub use referrers::{
     COSIGN_TAGS, FoundBy, MOST_REFERRERS, Referrer, ReferrerTypes, WantedReferrers, fallback_tag,
 };
+pub use removal::Removal;
 pub use repository::Repository;
 pub use resolve::CHANGED_ANSWER;
 pub use upload::PushOptions;

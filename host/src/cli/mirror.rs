@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+mod prove;
+
+pub use self::prove::{MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions};
 use crate::mirror::report::Target;
 
 /// Commands of `occystrap mirror`.
@@ -18,6 +21,12 @@ pub enum MirrorCommand {
     Retry(RunOptions),
     /// Show the last run: how many images are done, and which failed
     Status(StatusOptions),
+    /// Verify what is there, within a budget: bad, never verified, oldest first
+    Verify(MirrorVerifyOptions),
+    /// Send again what verification found bad, and read it back
+    Repair(MirrorRepairOptions),
+    /// List images that no rule names any more; delete them with --yes
+    Prune(MirrorPruneOptions),
     /// Write reports of the last run from the ledger, at any time
     #[command(after_help = REPORTING)]
     Report(ReportOptions),

@@ -102,19 +102,34 @@ impl Attempt {
 
 /// Moves the image of an item and verifies it. `seen` is what both ends had before.
 pub fn move_item(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Attempt {
-    match try_to_move(item, seen, services) {
+    let level = match item.entry.settings.verify {
+        Verify::Fast => Some(Level::Fast),
+        Verify::Full => Some(Level::Full),
+        Verify::None => None,
+    };
+    move_at(item, seen, services, level)
+}
+
+/// Moves the image of an item and verifies it so far.
+pub fn move_at(
+    item: &Item<'_>,
+    seen: &Seen,
+    services: &Services<'_>,
+    level: Option<Level>,
+) -> Attempt {
+    match try_to_move(item, seen, services, level) {
         Ok(attempt) => attempt,
         Err(error) => Attempt::failed(&error),
     }
 }
 
-fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<Attempt> {
+fn try_to_move(
+    item: &Item<'_>,
+    seen: &Seen,
+    services: &Services<'_>,
+    level: Option<Level>,
+) -> Result<Attempt> {
     let settings = &item.entry.settings;
-    let level = match settings.verify {
-        Verify::Fast => Some(Level::Fast),
-        Verify::Full => Some(Level::Full),
-        Verify::None => None,
-    };
     let source = format!("registry://{}", item.source);
     let mut process = Process::new(source, &item.destination.uri).verify(level);
     for filter in &settings.filters {

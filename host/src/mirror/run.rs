@@ -148,7 +148,7 @@ pub fn run<L: Ledger + 'static>(
 }
 
 /// Returns a name for this process, unlike that of any other.
-fn worker() -> String {
+pub fn worker() -> String {
     let host = occystrap_mirror::ledger::lock::machine();
     format!("{host}/{}", std::process::id())
 }

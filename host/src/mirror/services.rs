@@ -87,6 +87,12 @@ impl<'s> Services<'s> {
         self.clients.of(uri)?.repository(&reference, self.context.counters.clone())
     }
 
+    /// Returns a repository to write to. `uri` is the URI that names it, with its options.
+    pub fn repository_to_push(&self, uri: &Uri) -> Result<Repository> {
+        let reference = Reference::parse(&uri.rest)?;
+        self.clients.of(uri)?.repository_to_push(&reference, self.context.counters.clone())
+    }
+
     /// Returns a repository of a source.
     pub fn source(&self, reference: &Reference) -> Result<Repository> {
         self.repository(&Uri::parse(&format!("registry://{reference}"))?)

@@ -172,7 +172,10 @@ fn mirror_name(command: &MirrorCommand) -> Option<String> {
         MirrorCommand::Run(options) | MirrorCommand::Retry(options) => &options.mirror,
         MirrorCommand::Status(options) => &options.mirror,
         MirrorCommand::Report(options) => &options.mirror,
-        MirrorCommand::From(_) => return None,
+        MirrorCommand::From(_)
+        | MirrorCommand::Verify(_)
+        | MirrorCommand::Repair(_)
+        | MirrorCommand::Prune(_) => return None,
     };
     let name = options.file.file_name().unwrap_or(options.file.as_os_str());
     Some(name.to_string_lossy().into_owned())

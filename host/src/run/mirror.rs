@@ -2,6 +2,7 @@
 
 mod convert;
 mod events;
+mod prove;
 mod report;
 
 use std::io::Write;
@@ -19,11 +20,11 @@ use occystrap_base::terminal::board::Board;
 use occystrap_base::terminal::table::write_json_line;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::record::{
-    BegunRun, Ending, FinishedItem, Outcome, PlanChanges, UnnamedItems, Verdict,
+    BegunRun, Ending, FinishedItem, Outcome, PlanChanges, Run, RunKind, UnnamedItems, Verdict,
 };
 use occystrap_mirror::ledger::sqlite::Access;
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{Accounts, holding::ItemFilter};
+use occystrap_mirror::ledger::{Accounts, LONGEST_PAGE, holding::ItemFilter};
 use occystrap_verify::report::write_error;
 
 /// Failures that `status` shows.
@@ -43,6 +44,29 @@ pub fn run(
         MirrorCommand::Status(options) => status(&options.mirror, host, out, err),
         MirrorCommand::Report(options) => report::run(options, host, out, err),
         MirrorCommand::From(options) => convert::run(options, host, out, err),
+        MirrorCommand::Verify(options) => {
+            not_json(host)?;
+            prove::verify(&read(&options.mirror, err)?, options, host, err)
+        }
+        MirrorCommand::Repair(options) => {
+            not_json(host)?;
+            prove::repair(&read(&options.mirror, err)?, &options.mirror, host, err)
+        }
+        MirrorCommand::Prune(options) => {
+            not_json(host)?;
+            prove::prune(&read(&options.mirror, err)?, options, host, (out, err))
+        }
+    }
+}
+
+/// Errors where the user wants a document that this command does not print.
+fn not_json(host: &Host<'_>) -> Result<()> {
+    match host.global.output_format {
+        OutputFormat::Text => Ok(()),
+        OutputFormat::Json | OutputFormat::Jsonl => {
+            Err(Error::usage("-O json is not supported yet by this command")
+                .hint("'occystrap mirror report FILE' prints what the ledger has"))
+        }
     }
 }
 
@@ -245,7 +269,8 @@ fn status(
         report::print(&ledger, &file, out)?;
         return Ok(0);
     }
-    let Some(run) = ledger.runs(1)?.into_iter().next() else {
+    let is_run = |run: &Run| matches!(run.kind, RunKind::Mirror | RunKind::Import);
+    let Some(run) = ledger.runs(LONGEST_PAGE)?.into_iter().find(is_run) else {
         writeln!(out, "No run yet").map_err(printed)?;
         return Ok(0);
     };

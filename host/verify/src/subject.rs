@@ -121,7 +121,18 @@ impl Subject {
         client: impl FnOnce(&Uri) -> Result<RegistryClient>,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let receipts = Bundle::read(text.as_ref())?;
+        Self::of_receipts(Bundle::read(text.as_ref())?, text, plugins, client, cancel)
+    }
+
+    /// Finds the plugin that wrote receipts. `text` is their name in errors. Errors where there is none, or where the
+    /// destination in them cannot be verified.
+    pub fn of_receipts(
+        receipts: Vec<Receipt>,
+        text: &str,
+        plugins: &Plugins,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         let Some(receipt) = receipts.first() else {
             return Err(Error::source(format!("'{text}' holds no receipt")));
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::CheckedImage;
+use super::report::CheckedImage;
 use crate::source::Source;
 use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::Digest;

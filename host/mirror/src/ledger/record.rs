@@ -415,6 +415,34 @@ impl FinishedItem {
     }
 }
 
+/// Result of verifying an item that is not in work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemCheck {
+    /// The destination was read and is right. A failed item whose verification FAILED is done again.
+    Good {
+        /// Digest of the manifest or index.
+        digest: Digest,
+        /// How much was read.
+        level: Level,
+    },
+    /// The destination was wrong, was written again, and was read and is right.
+    Repaired {
+        /// Digest of the manifest or index.
+        digest: Digest,
+        /// How much was read.
+        level: Level,
+        /// Receipt, as JSON; `None` keeps an older one.
+        receipt: Option<String>,
+    },
+    /// The destination was read and is wrong. The item has failed, and has no proof.
+    Bad {
+        /// What is wrong.
+        error: ItemError,
+        /// Objects that are not right.
+        objects: Vec<ItemObject>,
+    },
+}
+
 /// Effect of a write that needs a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseWrite {

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod begin;
+mod check;
 mod claim;
 mod coverage;
 mod due;

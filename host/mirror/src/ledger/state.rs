@@ -48,6 +48,10 @@ pub enum Step {
     GiveBack,
     /// Its worker died, or sent no heartbeat for the time of a lease.
     Lose,
+    /// A verification found the destination wrong.
+    Doubt,
+    /// A verification or a repair found the destination right.
+    Confirm,
 }
 
 impl Step {
@@ -62,6 +66,8 @@ impl Step {
         Self::Postpone,
         Self::GiveBack,
         Self::Lose,
+        Self::Doubt,
+        Self::Confirm,
     ];
 
     /// Returns the states in which the step is possible.
@@ -90,6 +96,8 @@ impl State {
             // A lease ends before its item goes into another run.
             (Self::Leased, Step::Name | Step::Unname | Step::Claim) => None,
             (Self::Planned | Self::Retry, Step::Claim) => Some(Self::Leased),
+            (Self::Done | Self::Failed, Step::Doubt) => Some(Self::Failed),
+            (Self::Done | Self::Failed, Step::Confirm) => Some(Self::Done),
             (_, Step::Name) => Some(Self::Planned),
             (Self::Extra, Step::Unname) => None,
             (_, Step::Unname) => Some(Self::Extra),
@@ -151,7 +159,10 @@ mod tests {
         }
         assert_eq!(Step::Claim.from().collect::<Vec<_>>(), [State::Planned, State::Retry]);
         assert!(!Step::Unname.from().any(|state| state == State::Leased));
-        assert_eq!(Step::ALL.len(), 9);
+        for step in [Step::Doubt, Step::Confirm] {
+            assert_eq!(step.from().collect::<Vec<_>>(), [State::Done, State::Failed], "{step:?}");
+        }
+        assert_eq!(Step::ALL.len(), 11);
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub(super) fn push(repository: &str) -> String {
     format!("repository:{repository}:pull,push")
 }
 
+/// Returns the scope to delete in a repository.
+pub(super) fn delete(repository: &str) -> String {
+    format!("repository:{repository}:pull,push,delete")
+}
+
 /// Returns whether a scope allows to push to a repository. The name of a repository may itself be `push`.
 pub(super) fn pushes(scope: &str) -> bool {
     let mut actions = scope.split_ascii_whitespace().filter_map(|entry| entry.rsplit_once(':'));

@@ -110,6 +110,14 @@ impl ImageReport {
         }
     }
 
+    /// Returns what is wrong with it, or why it could not be checked: its error, or that of its first object that is not
+    /// *ok*.
+    #[must_use]
+    pub fn problem(&self) -> Option<Error> {
+        let objects = self.verification.iter().flat_map(Verification::problems);
+        self.error.clone().or_else(|| objects.map(super::words::error_of).next())
+    }
+
     /// Returns the report of a source that could not be read.
     #[must_use]
     pub fn failed(source: &str, destination: &str, error: Error, context: &Context) -> Self {

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::fault::Fault;
 use super::rows::stored;
 use crate::ledger::record::{
-    Ending, FinishedItem, Lease, LeaseWrite, Outcome, ProofChange, Verdict,
+    Ending, FinishedItem, ItemId, ItemObject, Lease, LeaseWrite, Outcome, ProofChange, Verdict,
 };
 use crate::ledger::state::{State, Step, backoff};
 
@@ -61,12 +61,22 @@ pub fn finish(
     ])?;
     change_proof(transaction, lease, record.proof, now)?;
     if let Some(receipt) = &record.receipt {
-        let insert = "INSERT INTO receipt (item, body) VALUES (?1, ?2)
-            ON CONFLICT (item) DO UPDATE SET body = excluded.body";
-        transaction.prepare_cached(insert)?.execute(params![lease.item.0, receipt])?;
+        keep_receipt(transaction, lease.item, receipt)?;
     }
-    replace_objects(transaction, lease, record)?;
+    replace_objects(transaction, lease.item, &record.objects)?;
     Ok(LeaseWrite::Recorded(ended.state))
+}
+
+/// Keeps the receipt of an item, in the place of an older one.
+pub fn keep_receipt(
+    transaction: &Transaction<'_>,
+    item: ItemId,
+    receipt: &str,
+) -> Result<(), Fault> {
+    let insert = "INSERT INTO receipt (item, body) VALUES (?1, ?2)
+        ON CONFLICT (item) DO UPDATE SET body = excluded.body";
+    transaction.prepare_cached(insert)?.execute(params![item.0, receipt])?;
+    Ok(())
 }
 
 fn ended(lease: Lease, ending: &Ending, attempt: u32, now: i64) -> Option<Ended> {
@@ -114,17 +124,18 @@ fn change_proof(
     Ok(())
 }
 
-fn replace_objects(
+/// Replaces the objects of an item that are not right.
+pub fn replace_objects(
     transaction: &Transaction<'_>,
-    lease: Lease,
-    record: &FinishedItem,
+    item: ItemId,
+    objects: &[ItemObject],
 ) -> Result<(), Fault> {
-    transaction.prepare_cached("DELETE FROM object WHERE item = ?1")?.execute([lease.item.0])?;
+    transaction.prepare_cached("DELETE FROM object WHERE item = ?1")?.execute([item.0])?;
     let insert = "INSERT INTO object (item, number, role, digest, size, status, found) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mut statement = transaction.prepare_cached(insert)?;
-    for (number, object) in (0_i64..).zip(&record.objects) {
+    for (number, object) in (0_i64..).zip(objects) {
         statement.execute(params![
-            lease.item.0,
+            item.0,
             number,
             object.role,
             object.digest.map(|digest| digest.to_string()),

@@ -2,10 +2,10 @@
 
 use occystrap_base::error::Result;
 
-use super::{Sqlite, Sync, begin, claim, finish, plan};
+use super::{Sqlite, Sync, begin, check, claim, finish, plan};
 use crate::ledger::record::{
-    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Lease, LeaseWrite, OpenItems, PlanChanges,
-    PlanScope, PlannedItem, RunEnd, RunId, RunRequest, UnnamedItems,
+    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, ItemCheck, ItemId, Lease, LeaseWrite,
+    OpenItems, PlanChanges, PlanScope, PlannedItem, RunEnd, RunId, RunRequest, UnnamedItems,
 };
 use crate::ledger::{LEASE_SECONDS, Queue};
 
@@ -98,6 +98,14 @@ impl Queue for Sqlite {
             .write("return leases", Sync::Now, |transaction| claim::give_back(transaction, &own))?;
         self.forget_leases(&own);
         Ok(returned)
+    }
+
+    fn record_item(&self, run: RunId, item: ItemId, check: &ItemCheck) -> Result<bool> {
+        let now = self.clock.utc();
+        let sync = if matches!(check, ItemCheck::Bad { .. }) { Sync::Now } else { Sync::Soon };
+        self.write("record an item", sync, |transaction| {
+            check::record(transaction, run, item, check, now)
+        })
     }
 
     fn open_items(&self, run: RunId) -> Result<OpenItems> {

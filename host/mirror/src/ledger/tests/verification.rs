@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{World, begin_kind, digest, for_each_store, held};
+use super::world::{World, begin, begin_kind, claim, digest, for_each_store, held, items};
 use crate::ledger::holding::{BlobCheck, BlobState, BlobSum, DueRequest, HeldBlob, Subset};
-use crate::ledger::record::{RunId, RunKind};
-use crate::ledger::{Accounts, Holdings, LONGEST_PAGE, Ledger};
+use crate::ledger::record::{
+    Ending, FinishedItem, ItemCheck, ItemError, ItemObject, Level, Outcome, ProofChange, RunId,
+    RunKind, Verdict,
+};
+use crate::ledger::state::State;
+use crate::ledger::{Accounts, Holdings, LONGEST_PAGE, Ledger, Queue};
 
 for_each_store!(
     a_blob_is_found_where_it_is_and_a_bad_one_is_not_mounted,
@@ -16,6 +20,8 @@ for_each_store!(
     the_age_that_a_user_sets_chooses_old_blobs_and_bad_ones,
     a_verification_reads_each_blob_once_also_when_the_clock_jumps,
     coverage_counts_each_blob_once,
+    an_item_is_bad_until_a_verification_or_a_repair_finds_it_right,
+    a_verification_changes_no_item_that_is_open_or_failed_otherwise,
 );
 
 const HOST: &str = "mirror.example";
@@ -216,4 +222,70 @@ fn coverage_counts_each_blob_once(world: &impl World) {
     let found = ledger.coverage(&[100]).unwrap();
     assert_eq!((found.never, found.oldest), (sum(5, 10), None));
     assert_eq!(ledger.coverage(&[]).unwrap().by_age.len(), 1);
+}
+
+fn bad() -> ItemCheck {
+    let error =
+        ItemError { class: "damaged".into(), message: "the tag is missing".into(), hint: None };
+    let object = ItemObject {
+        role: "manifest".into(),
+        digest: Some(digest(7)),
+        size: None,
+        status: "missing".into(),
+        found: None,
+    };
+    ItemCheck::Bad { error, objects: vec![object] }
+}
+
+fn an_item_is_bad_until_a_verification_or_a_repair_finds_it_right(world: &impl World) {
+    let ledger = world.open();
+    let run = begin(&ledger, 0).id;
+    ledger.plan(run, &items(0..2)).unwrap();
+    let mut ids = Vec::new();
+    for claimed in claim(&ledger, run, 2) {
+        let mut record = FinishedItem::new(Ending::Done(Outcome::Copied, Verdict::Verified));
+        record.proof = ProofChange::Proved(digest(7), Level::Fast);
+        ledger.finish(claimed.lease, &record).unwrap();
+        ids.push((claimed.item.id, claimed.item.destination));
+    }
+    let later = verify(&ledger, 0);
+    let (id, name) = &ids[0];
+    assert!(ledger.record_item(later, *id, &bad()).unwrap());
+    let item = ledger.item(name).unwrap().unwrap();
+    assert_eq!(
+        (item.state, item.verdict, item.proof),
+        (State::Failed, Some(Verdict::Failed), None)
+    );
+    assert_eq!(ledger.objects(*id).unwrap().len(), 1);
+    let good = ItemCheck::Good { digest: digest(7), level: Level::Fast };
+    assert!(ledger.record_item(later, *id, &good).unwrap());
+    let item = ledger.item(name).unwrap().unwrap();
+    assert_eq!((item.state, item.outcome), (State::Done, Some(Outcome::Unchanged)));
+    assert_eq!((item.error, ledger.objects(*id).unwrap().len()), (None, 0));
+    assert!(item.proof.is_some());
+    ledger.record_item(later, *id, &bad()).unwrap();
+    let receipt = Some("{}".to_owned());
+    let repaired = ItemCheck::Repaired { digest: digest(8), level: Level::Full, receipt };
+    assert!(ledger.record_item(later, *id, &repaired).unwrap());
+    let item = ledger.item(name).unwrap().unwrap();
+    assert_eq!((item.outcome, item.changed_run), (Some(Outcome::Repaired), Some(later)));
+    assert_eq!(ledger.receipt(*id).unwrap().as_deref(), Some("{}"));
+    // What was copied keeps its outcome when it is verified.
+    ledger.record_item(later, ids[1].0, &good).unwrap();
+    assert_eq!(ledger.item(&ids[1].1).unwrap().unwrap().outcome, Some(Outcome::Copied));
+}
+
+fn a_verification_changes_no_item_that_is_open_or_failed_otherwise(world: &impl World) {
+    let ledger = world.open();
+    let run = begin(&ledger, 0).id;
+    ledger.plan(run, &items(0..2)).unwrap();
+    let claimed = claim(&ledger, run, 1).remove(0);
+    let good = ItemCheck::Good { digest: digest(7), level: Level::Fast };
+    assert!(!ledger.record_item(run, claimed.item.id, &good).unwrap());
+    assert!(!ledger.record_item(run, claimed.item.id, &bad()).unwrap());
+    let failed = FinishedItem::new(Ending::Failed(Verdict::NotVerified));
+    ledger.finish(claimed.lease, &failed).unwrap();
+    for check in [good, bad()] {
+        assert!(!ledger.record_item(run, claimed.item.id, &check).unwrap());
+    }
 }

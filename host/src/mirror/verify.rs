@@ -1,0 +1,446 @@
+//! A verification of what is there: within a budget, what is recorded as bad first, then the least recently verified.
+//!
+//! What this module refuses: to forget recorded damage before its bytes were read and are right, and to record what could
+//! not be checked as bad.
+
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::budget::{Budget, each};
+use super::by_receipt;
+use super::check::{self, Check, ExpectedImage};
+use super::file::MirrorFile;
+use super::place::{ImagePlace, Places};
+use super::selection::Selection;
+use super::services::Services;
+use super::tags::AT_A_TIME;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_images::level::Level;
+use occystrap_mirror::ledger::holding::{
+    Blob, BlobCheck, BlobSum, DueMark, DueRequest, HeldBlob, ItemFilter,
+};
+use occystrap_mirror::ledger::record::{
+    self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind, RunRequest,
+};
+use occystrap_mirror::ledger::state::State;
+use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
+use occystrap_verify::receipt::plugins::Plugins;
+
+/// Class of the error of an item that is damaged at its destination.
+pub const DAMAGED: &str = "damaged";
+
+/// Blobs that the ledger is asked for at a time.
+const PAGE: usize = 256;
+
+/// What is told while a verification works.
+pub trait VerifyEvents: Sync {
+    /// An object is missing or wrong.
+    fn bad(&self, place: &str, found: &str);
+    /// An object could not be checked.
+    fn unchecked(&self, place: &str, why: &Error);
+}
+
+/// Counts of a verification.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct VerifyCounts {
+    /// Images whose tag and manifests were checked and are right.
+    pub images: u64,
+    /// Links of repositories to blobs whose last byte was read and is right.
+    pub links: u64,
+    /// Blobs that were read in full and are right.
+    pub blobs: BlobSum,
+    /// Objects that could not be checked.
+    pub unchecked: u64,
+}
+
+/// A verification that has ended.
+pub struct EndedVerification {
+    /// Its number.
+    pub run: RunId,
+    /// What was verified.
+    pub counts: VerifyCounts,
+    /// Whether the budget ended before everything that the selection covers was verified.
+    pub is_cut: bool,
+    /// Whether the user stopped it.
+    pub is_interrupted: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Verifies. Errors when the ledger fails.
+pub fn verify<L: Ledger>(
+    file: &MirrorFile,
+    ledger: &L,
+    services: &Services<'_>,
+    selection: &Selection,
+    events: &dyn VerifyEvents,
+) -> Result<EndedVerification> {
+    let started = Instant::now();
+    let worker = super::run::worker();
+    let spelled = selection.spelled();
+    let request = RunRequest {
+        kind: RunKind::Verify,
+        file_digest: file.digest,
+        selection: &spelled,
+        worker: &worker,
+    };
+    let begun = ledger.begin_run(&request)?;
+    let since = match begun.resumed {
+        true => ledger.runs(1)?.first().filter(|run| run.id == begun.id).map(|run| run.started),
+        false => None,
+    };
+    let until = selection.max_duration.and_then(|most| started.checked_add(most));
+    let work = Verification {
+        ledger,
+        services,
+        selection,
+        events,
+        run: begun.id,
+        places: Places::new(ledger, services),
+        plugins: Plugins::new(&services.catalog),
+        budget: Budget::new(until, selection.bytes(), services.context.cancel.clone()),
+        readers: readers(file, services),
+        counts: Mutex::default(),
+        seen: Mutex::default(),
+        hasher: RandomState::new(),
+        cut: AtomicU64::new(0),
+    };
+    let outcome = work.all(started, since);
+    let is_interrupted = match outcome {
+        Ok(()) => false,
+        Err(error) if error.kind() == Kind::Interrupted => true,
+        Err(error) => return Err(error),
+    };
+    let counts = *work.counts();
+    let text = serde_json::to_string(&counts).unwrap_or_default();
+    match is_interrupted {
+        true => ledger.stop_run(begun.id)?,
+        false => drop(ledger.finish_run(begun.id, &text)?),
+    }
+    let is_cut = work.budget.is_over() || work.cut.load(Ordering::Relaxed) > 0;
+    Ok(EndedVerification { run: begun.id, counts, is_cut, is_interrupted, took: started.elapsed() })
+}
+
+/// Returns the number of blobs that are read at a time: within the limits of all hosts.
+pub fn readers(file: &MirrorFile, services: &Services<'_>) -> usize {
+    let limits = file.document.hosts.iter().filter_map(|host| host.connections);
+    let least = limits.map(|limit| limit.get() as usize).min();
+    let usual = services.session.images_at_once();
+    least.map_or(usual, |least| least.min(usual)).max(1)
+}
+
+struct Verification<'v, L> {
+    ledger: &'v L,
+    services: &'v Services<'v>,
+    selection: &'v Selection,
+    events: &'v dyn VerifyEvents,
+    run: RunId,
+    places: Places<'v, L>,
+    plugins: Plugins<'v>,
+    budget: Budget,
+    /// Blobs that are read in full at a time.
+    readers: usize,
+    counts: Mutex<VerifyCounts>,
+    /// Links that this verification checked, by their hash: a link takes some bytes here, and its name would take a hundred.
+    seen: Mutex<HashSet<u64>>,
+    hasher: RandomState,
+    /// Images that were left because half of the time had passed.
+    cut: AtomicU64,
+}
+
+impl<L: Ledger> Verification<'_, L> {
+    fn counts(&self) -> std::sync::MutexGuard<'_, VerifyCounts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self, started: Instant, since: Option<i64>) -> Result<()> {
+        self.blobs(true)?;
+        // A full verification has the second half of its time for blobs, so that neither waits for the other for ever.
+        let is_full = self.selection.level == Level::Full;
+        let half = self.selection.max_duration.filter(|_| is_full).map(|most| most / 2);
+        self.images(half.and_then(|half| started.checked_add(half)), since)?;
+        match is_full && !self.selection.only_bad {
+            true => self.blobs(false),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads blobs that are due in full: those that are recorded as bad, or all.
+    fn blobs(&self, only_bad: bool) -> Result<()> {
+        let (mut page, mut after, mut is_last) = (VecDeque::<Blob>::new(), None::<DueMark>, false);
+        let next = || loop {
+            if let Some(blob) = page.pop_front() {
+                return Ok(self.budget.begin(blob.size)?.then_some(blob));
+            }
+            if is_last {
+                return Ok(None);
+            }
+            let due = self.ledger.due_blobs(&DueRequest {
+                run: self.run,
+                host: None,
+                subset: self.selection.blobs(self.run),
+                older_than: self.selection.max_age,
+                only_bad,
+                after,
+                most: PAGE,
+            })?;
+            (after, is_last) = (due.next, due.next.is_none());
+            page.extend(due.blobs);
+        };
+        each(next, self.readers, |blob| self.blob(&blob, only_bad))
+    }
+
+    /// Reads a blob in full; one that is recorded as bad also in each of its repositories.
+    fn blob(&self, blob: &Blob, is_bad: bool) -> Result<()> {
+        let Blob { host, digest, size, .. } = blob;
+        let mut check = match self.places.first_of_blob(host, digest) {
+            Ok(repository) => self.wait(check::blob(&repository, *digest, *size))?,
+            Err(error) => Check::Unchecked(error),
+        };
+        if matches!(check, Check::Bad(_)) && self.forgets(host, digest, *size)? {
+            return Ok(());
+        }
+        if is_bad && check == Check::Good {
+            for repo in self.places.of_blob(host, digest)? {
+                let repository = self.places.repository(host, &repo)?;
+                check = self.wait(check::link(&repository, *digest, *size))?;
+                if check != Check::Good {
+                    break;
+                }
+            }
+        }
+        if check == Check::Good {
+            let mut counts = self.counts();
+            counts.blobs = counts.blobs.plus(BlobSum { blobs: 1, bytes: *size });
+        }
+        self.record(host, digest, check)
+    }
+
+    /// Forgets a blob that is gone where no image needs it any more: the registry collected its garbage after a tag was
+    /// moved or deleted. Returns whether nothing is left of it.
+    fn forgets(&self, host: &str, digest: &Digest, size: u64) -> Result<bool> {
+        let mut is_left = false;
+        for repo in self.places.of_blob(host, digest)? {
+            let is_gone = !self.places.is_used(host, &repo, digest)? && {
+                let repository = self.places.repository(host, &repo)?;
+                matches!(self.wait(repository.find_blob(*digest, Some(size))), Ok(None))
+            };
+            match is_gone {
+                true => self.ledger.forget_blob(host, &repo, digest)?,
+                false => is_left = true,
+            }
+        }
+        Ok(!is_left)
+    }
+
+    fn record(&self, host: &str, digest: &Digest, check: Check) -> Result<()> {
+        let place = format!("{host}@{digest}");
+        let record = match &check {
+            Check::Good => BlobCheck::Good,
+            Check::Bad(found) => BlobCheck::Bad(found.clone()),
+            Check::Unchecked(_) => BlobCheck::Unchecked,
+        };
+        self.ledger.record_blob(self.run, host, digest, &record)?;
+        self.tell(&place, &check);
+        Ok(())
+    }
+
+    fn tell(&self, place: &str, check: &Check) {
+        match check {
+            Check::Good => {}
+            Check::Bad(found) => self.events.bad(place, found),
+            Check::Unchecked(error) => {
+                self.counts().unchecked += 1;
+                self.events.unchecked(place, error);
+            }
+        }
+    }
+
+    fn wait<T>(&self, check: impl Future<Output = Result<T>>) -> Result<T> {
+        self.services.context.runtime.block_on(check)
+    }
+
+    /// Verifies images, until a time.
+    fn images(&self, until: Option<Instant>, since: Option<i64>) -> Result<()> {
+        let mut due: VecDeque<ItemId> = self.due_images(since)?.into();
+        let next = || {
+            let Some(id) = due.pop_front() else { return Ok(None) };
+            self.services.context.cancel.check()?;
+            if until.is_some_and(|until| Instant::now() >= until) {
+                self.cut.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
+            let filter = ItemFilter::default();
+            let found = self.ledger.items(&filter, Some(ItemId(id.0 - 1)), 1)?;
+            let Some(item) = found.into_iter().find(|item| item.id == id) else { return Ok(None) };
+            let receipt = self.ledger.receipt(id)?;
+            let bytes = match (&receipt, self.is_read_whole(&item)) {
+                (Some(receipt), true) => by_receipt::bytes(receipt, &item.destination),
+                _ => 0,
+            };
+            Ok(self.budget.begin(bytes)?.then_some((item, receipt)))
+        };
+        each(next, AT_A_TIME, |(item, receipt)| self.image(&item, receipt.as_deref()))
+    }
+
+    fn is_read_whole(&self, item: &Item) -> bool {
+        self.selection.level == Level::Full && !item.destination.starts_with("registry://")
+    }
+
+    /// Returns the images that are due, in the order of verification. `since` is when the verification began that this one
+    /// continues.
+    fn due_images(&self, since: Option<i64>) -> Result<Vec<ItemId>> {
+        let now = self.ledger.now()?;
+        let filter = ItemFilter { states: &[State::Done, State::Failed], ..ItemFilter::default() };
+        let (mut due, mut after) = (Vec::new(), None);
+        loop {
+            let items = self.ledger.items(&filter, after, LONGEST_PAGE)?;
+            after = items.last().map(|item| item.id);
+            for item in &items {
+                let is_done = |proof: record::Proof| {
+                    since.is_some_and(|since| (since..=now).contains(&proof.verified_at))
+                };
+                let place = self.selection.place(item, self.run, now);
+                if let Some(place) = place.filter(|_| !item.proof.is_some_and(is_done)) {
+                    due.push((place, item.id));
+                }
+            }
+            if items.len() < LONGEST_PAGE {
+                break;
+            }
+        }
+        due.sort_unstable();
+        Ok(due.into_iter().map(|(_, id)| id).collect())
+    }
+
+    fn image(&self, item: &Item, receipt: Option<&str>) -> Result<()> {
+        let name = &item.destination;
+        let check = match ImagePlace::parse(name)? {
+            Some(place) => return self.image_at(item, &place, receipt),
+            None => match receipt {
+                Some(receipt) => {
+                    let level = self.selection.level;
+                    by_receipt::check(receipt, name, level, &self.plugins, self.services)?
+                }
+                None => Check::Unchecked(Error::usage("the ledger has no receipt of it")),
+            },
+        };
+        let proved = receipt.and_then(|text| ExpectedImage::of(Some(text), None, name).ok()?);
+        // A directory has no digest of an image: that of the source stands for it.
+        let digest = item.proof.map(|proof| proof.digest);
+        let digest = digest.or(proved.map(|image| image.top)).or(item.want_digest);
+        let level = match self.selection.level {
+            Level::Full => record::Level::Full,
+            Level::Fast => record::Level::Fast,
+        };
+        match &check {
+            Check::Bad(found) => self.bad_image(item, found, Vec::new())?,
+            Check::Good => self.good_image(item, digest, level)?,
+            Check::Unchecked(_) => {}
+        }
+        self.tell(name, &check);
+        Ok(())
+    }
+
+    /// Verifies an image at a registry: its tag, its manifests, and the last byte of each of its blobs.
+    fn image_at(&self, item: &Item, place: &ImagePlace, receipt: Option<&str>) -> Result<()> {
+        let name = &item.destination;
+        let proved = item.proof.map(|proof| proof.digest);
+        let Some(expected) = ExpectedImage::of(receipt, proved, name)? else {
+            self.tell(name, &Check::Unchecked(Error::usage("the ledger has no receipt of it")));
+            return Ok(());
+        };
+        let repository = self.services.repository(&place.uri)?;
+        let found = self.wait(check::image(&repository, &place.target, &expected))?;
+        let what = found.bad.first().and_then(|object| object.found.clone());
+        match (what, found.unchecked) {
+            (Some(what), _) => {
+                self.bad_image(item, &what, found.bad)?;
+                self.tell(name, &Check::Bad(what));
+            }
+            (None, Some(error)) => self.tell(name, &Check::Unchecked(error)),
+            (None, None) => self.good_image(item, Some(expected.top), record::Level::Fast)?,
+        }
+        for (digest, size) in expected.blobs {
+            let key = self.hasher.hash_one((&item.dst_host, &item.dst_repo, digest));
+            if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+                continue;
+            }
+            let check = self.wait(check::link(&repository, digest, size))?;
+            match &check {
+                Check::Good => self.counts().links += 1,
+                Check::Bad(found) => {
+                    let blob = HeldBlob {
+                        host: item.dst_host.clone(),
+                        repo: item.dst_repo.clone(),
+                        digest,
+                        size,
+                    };
+                    self.ledger.note_blobs(&[blob])?;
+                    let bad = BlobCheck::Bad(found.clone());
+                    self.ledger.record_blob(self.run, &item.dst_host, &digest, &bad)?;
+                }
+                Check::Unchecked(_) => {}
+            }
+            self.tell(&format!("{}@{digest}", repository.place()), &check);
+        }
+        Ok(())
+    }
+
+    fn good_image(&self, item: &Item, digest: Option<Digest>, level: record::Level) -> Result<()> {
+        self.counts().images += 1;
+        // An image of a destination without digests has no proof, and is verified each time.
+        let Some(digest) = digest else { return Ok(()) };
+        self.ledger.record_item(self.run, item.id, &ItemCheck::Good { digest, level })?;
+        Ok(())
+    }
+
+    fn bad_image(&self, item: &Item, found: &str, objects: Vec<ItemObject>) -> Result<()> {
+        let error = ItemError { class: DAMAGED.to_owned(), message: found.to_owned(), hint: None };
+        self.ledger.record_item(self.run, item.id, &ItemCheck::Bad { error, objects })?;
+        Ok(())
+    }
+}
+
+/// Damage that the ledger has recorded, whether or not the last verification reached it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Blobs.
+    pub blobs: u64,
+    /// Images whose tag or manifests are wrong.
+    pub images: u64,
+    /// All images that a verification covers.
+    pub all_images: u64,
+    /// Images that were not verified within the seconds that the caller gave.
+    pub old_images: u64,
+}
+
+/// Counts the damage that the ledger has recorded. `most` is the age in seconds above which an image is old.
+pub fn damage(ledger: &impl Ledger, most: u64) -> Result<Damage> {
+    let now = ledger.now()?;
+    let mut damage = Damage { blobs: ledger.coverage(&[])?.bad.blobs, ..Damage::default() };
+    let filter = ItemFilter { states: &[State::Done, State::Failed], ..ItemFilter::default() };
+    let all = Selection::default();
+    let mut after = None;
+    loop {
+        let items = ledger.items(&filter, after, LONGEST_PAGE)?;
+        after = items.last().map(|item| item.id);
+        for item in &items {
+            let Some((rank, _)) = all.place(item, RunId(0), now) else { continue };
+            let is_registry = item.destination.starts_with("registry://");
+            let proof =
+                item.proof.filter(|proof| is_registry || proof.level == record::Level::Full);
+            damage.all_images += 1;
+            damage.images += u64::from(rank == 0);
+            damage.old_images += u64::from(!super::selection::is_within(proof, now, most));
+        }
+        if items.len() < LONGEST_PAGE {
+            return Ok(damage);
+        }
+    }
+}
