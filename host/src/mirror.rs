@@ -9,17 +9,17 @@
 //! | [`file`] | the file, its lists, and the path of its ledger |
 //! | `services` | what all items share: clients of registries, plugins, the context |
 //! | `tags` | the tags of repositories, and the dates of images |
-//! | [`plan`] | the items of a run, recorded in the ledger |
+//! | [`mod@plan`] | the items of a run, recorded in the ledger |
 //! | [`preview`] | what a run would do |
 //! | `look` | what source and destination have now |
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
 //! | `item` | one item: it is unchanged, or it is moved and verified |
-//! | [`run`] | the workers of a run |
+//! | [`mod@run`] | the workers of a run |
 //! | [`report`] | what programs, CI and people get of a run |
 //! | [`totals`] | the line at the end, and the document of a run |
 //! | [`selection`], `budget` | what a verification covers, and how much it may read |
 //! | `place`, `check`, `by_receipt` | where an object is, and whether it is right |
-//! | [`verify`] | a verification of what is there |
+//! | [`mod@verify`] | a verification of what is there |
 //! | [`coverage`] | the last lines of a verification |
 //! | [`prune`] | deleting what no rule names any more |
 //! | [`repair`] | sending again what is recorded as bad |

@@ -154,7 +154,6 @@ mod real_engine;
 mod real_engine_output;
 mod real_login;
 mod real_logins;
-mod real_mirror_verify;
 mod real_push;
 mod real_reader;
 mod real_registry;

@@ -56,8 +56,6 @@ pub struct RealRegistry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lock {
     Open,
-    /// Open to all, who may also delete.
-    Deletes,
     Password,
     Tokens,
 }
@@ -66,11 +64,6 @@ impl RealRegistry {
     /// Open to all. `None` where docker-registry or skopeo is not installed.
     pub fn start(test: &str) -> Option<Self> {
         installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(Lock::Open))
-    }
-
-    /// Open to all, who may also delete.
-    pub fn with_deletes(test: &str) -> Option<Self> {
-        installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(Lock::Deletes))
     }
 
     /// Asks for [`USER`] and [`PASSWORD`] with Basic authentication.
@@ -87,11 +80,6 @@ impl RealRegistry {
     /// The service of [`Self::with_tokens`].
     pub fn tokens(&self) -> &TokenServer {
         self.tokens.as_ref().expect("a registry with tokens")
-    }
-
-    /// The folder of its storage: `blobs`, `repositories`.
-    pub fn storage(&self) -> PathBuf {
-        self.folder.path().join("data/docker/registry/v2")
     }
 
     /// The file that holds a blob.
@@ -236,10 +224,9 @@ impl Drop for RealRegistry {
 
 fn configuration(folder: &Path, host: &str, lock: Lock, tokens: Option<&TokenServer>) -> String {
     let place = folder.display();
-    let deletes = if lock == Lock::Deletes { "delete: {enabled: true}, " } else { "" };
     let mut text = format!(
         "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
-         storage: {{{deletes}filesystem: {{rootdirectory: '{place}/data'}}, \
+         storage: {{filesystem: {{rootdirectory: '{place}/data'}}, \
                     cache: {{blobdescriptor: inmemory}}}}\n\
          http: {{addr: '{host}'}}\n"
     );

@@ -219,7 +219,8 @@ fn record_of(
     } else if level.is_none() {
         (Ending::Done(outcome, Verdict::NotVerified), ProofChange::Drop)
     } else {
-        let proof = match (proved(receipts), level) {
+        // A directory keeps no manifest: the image in it is that of the source.
+        let proof = match (proved(receipts).or(seen.source), level) {
             (Some(digest), Some(Level::Full)) => ProofChange::Proved(digest, record::Level::Full),
             (Some(digest), _) => ProofChange::Proved(digest, record::Level::Fast),
             (None, _) => ProofChange::Drop,

@@ -70,11 +70,10 @@ pub fn plan<'f, L: Ledger>(
 fn check_fits(file: &MirrorFile, items: &[Item<'_>]) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     let hosts = file.document.hosts.iter().filter(|host| host.pulls_left.is_some());
-    errors.extend(hosts.map(|host| {
-        host.place
-            .error("'pulls-left' is not supported yet")
-            .hint("limit the pace with 'requests-per-second' instead")
-    }));
+    for host in hosts {
+        let error = host.place.error("'pulls-left' is not supported yet, and is not observed");
+        tracing::warn!("{error}; limit the pace with 'requests-per-second'");
+    }
     let mut last = None;
     for item in items {
         let place = &item.entry.place;

@@ -50,7 +50,7 @@ pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allo
     netrc-file network no-verify none normalize-timestamps not-found not-verified null objects \
     occystrap oci-layout opaque opencontainers origin output output-format output-plugin page \
     parallel password path plain platform platforms plugin plugin-dir process quiet rate rate-limit \
-    receipt receipts regex registry removed repair repository retries root script script-friendly \
+    receipt receipts recheck referrers regex registry removed repair repository retries root script script-friendly \
     search secret set-config sha256 shell size size-mismatch socket source source-failed squash \
     status strict summary symlink target targets temp temp-dir text time time-limit token top tree \
     true unchecked unconfirmed unique unique_names unknown unreadable unsupported untrusted usage \
