@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use self::events::{JsonLines, Said, Told};
+use self::events::{JsonLines, Receivers, Said};
 use super::{Host, printed};
 use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
 use crate::mirror::run::RunEvents;
@@ -150,12 +150,12 @@ fn work(
         events.watch(&services.context);
     }
     let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet };
-    let told = Told { lines, events, board: board.clone() };
+    let receivers = Receivers { lines, events, board: board.clone() };
     let ended = thread::scope(|scope| {
         let working = scope.spawn(|| {
-            let ended = mirror::run(&file, &ledger, &services, &run_options, &told);
+            let ended = mirror::run(&file, &ledger, &services, &run_options, &receivers);
             // The last line was said.
-            drop(told);
+            drop(receivers);
             services.context.counters.traffic().stop_watching();
             ended
         });

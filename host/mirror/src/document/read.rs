@@ -250,7 +250,7 @@ pub fn shortened(text: &str) -> String {
     }
 }
 
-/// Returns the word that a text is most likely meant to be: one that differs by at most a third of its letters.
+/// Returns the word that the user most likely wanted to write: one that differs by at most a third of its letters.
 fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
     if text.len() > 40 {
         return None;

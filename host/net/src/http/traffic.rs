@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Pairs of host and status that are counted. A run asks a few hosts; redirects may lead to many.
 const MOST_PAIRS: usize = 4_096;
 
-/// Function that is told which host must not be asked for how long.
+/// Function that gets the name of a host which must not be asked, and for how long.
 type PauseWatcher = Box<dyn Fn(&str, Duration) + Send + Sync>;
 
 /// Answers of hosts, and bytes that registries got.
@@ -41,13 +41,13 @@ impl Traffic {
         Counted { answers, sent, mounted: self.mounted.swap(0, Ordering::Relaxed) }
     }
 
-    /// Tells a function which hosts said "too many requests", with the time that they asked for. Only the last function
-    /// is told.
+    /// Sets the function that gets the hosts that said "too many requests", with the time that they asked for. It takes
+    /// the place of an earlier one.
     pub fn watch_pauses(&self, watcher: impl Fn(&str, Duration) + Send + Sync + 'static) {
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(watcher));
     }
 
-    /// Forgets the function that is told of pauses, and drops it.
+    /// Drops the function that gets pauses.
     pub fn stop_watching(&self) {
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -120,15 +120,15 @@ mod tests {
 
     #[test]
     fn a_pause_is_told_once() {
-        let (traffic, told) = (Traffic::default(), Arc::new(AtomicU64::new(0)));
+        let (traffic, calls) = (Traffic::default(), Arc::new(AtomicU64::new(0)));
         traffic.note_pause("a", Duration::from_secs(1));
-        let to = Arc::clone(&told);
+        let to = Arc::clone(&calls);
         traffic.watch_pauses(move |_, wait| {
             to.fetch_add(wait.as_secs(), Ordering::Relaxed);
         });
         traffic.note_pause("a", Duration::from_secs(3));
         traffic.stop_watching();
         traffic.note_pause("a", Duration::from_secs(9));
-        assert_eq!(told.load(Ordering::Relaxed), 3);
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! What is told while a run works: lines for people, lines of progress, and events for programs (`-O jsonl`).
+//! The events of a run, as the user gets them: lines for people, lines of progress, and events for programs (`-O jsonl`).
 
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
@@ -21,8 +21,8 @@ pub enum Said {
     Event(Value),
 }
 
-/// All that is told of a run.
-pub struct Told<T> {
+/// All receivers of the events of a run.
+pub struct Receivers<T> {
     /// Lines for people.
     pub lines: T,
     /// Events for programs, where they are wanted.
@@ -31,7 +31,7 @@ pub struct Told<T> {
     pub board: Board,
 }
 
-impl<T: RunEvents> RunEvents for Told<T> {
+impl<T: RunEvents> RunEvents for Receivers<T> {
     fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems) {
         let images = changes.new + changes.changed + changes.same + changes.ended;
         self.board.begin(images, changes.ended);

@@ -92,10 +92,10 @@ impl<'a, W: World> Model<'a, W> {
         self.ledger.as_ref().unwrap()
     }
 
-    /// Ends the leases whose last heartbeat is meant.
-    fn lose(&mut self, meant: impl Fn(u64) -> bool) {
+    /// Ends the leases whose last heartbeat meets a condition.
+    fn lose(&mut self, is_lost: impl Fn(u64) -> bool) {
         for known in self.known.values_mut() {
-            if let Some((lease, _)) = known.lease.filter(|(_, beat)| meant(*beat)) {
+            if let Some((lease, _)) = known.lease.filter(|(_, beat)| is_lost(*beat)) {
                 known.lease = None;
                 known.state =
                     if known.attempt >= MOST_ATTEMPTS { State::Dead } else { State::Retry };
