@@ -17,8 +17,9 @@ pub mod state;
 mod words;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
-use occystrap_base::error::Result;
+use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::digest::Digest;
 
 use self::holding::{
@@ -235,6 +236,29 @@ pub trait Traces {
 
     /// Returns counts and sums of all items, whatever run named them last.
     fn totals_of_all(&self) -> Result<Totals>;
+}
+
+/// Calls a function with each item that a filter lets through, in the order of their numbers, until it breaks off. Items
+/// are read in pages of [`LONGEST_PAGE`]. Errors with those of the ledger and of the function.
+pub fn each_item<E: From<Error>>(
+    ledger: &(impl Accounts + ?Sized),
+    filter: &ItemFilter<'_>,
+    mut act: impl FnMut(Item) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
+    let mut after = None;
+    loop {
+        let page = ledger.items(filter, after, LONGEST_PAGE)?;
+        let is_last = page.len() < LONGEST_PAGE;
+        after = page.last().map(|item| item.id);
+        for item in page {
+            if act(item)?.is_break() {
+                return Ok(());
+            }
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
 }
 
 /// A store of a ledger.

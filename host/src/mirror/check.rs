@@ -142,6 +142,18 @@ pub struct ImageCheck {
 }
 
 impl ImageCheck {
+    /// Returns what was found of the image, and its objects that are not right. Damage counts before what could not be
+    /// checked.
+    pub fn verdict(self) -> (Check, Vec<ItemObject>) {
+        let what = self.bad.first().and_then(|object| object.found.clone());
+        let check = match (what, self.unchecked) {
+            (Some(what), _) => Check::Bad(what),
+            (None, Some(error)) => Check::Unchecked(error),
+            (None, None) => Check::Good,
+        };
+        (check, self.bad)
+    }
+
     fn add(&mut self, role: &str, digest: Digest, check: Check) {
         match check {
             Check::Good => {}

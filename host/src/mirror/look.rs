@@ -3,16 +3,14 @@
 use std::path::Path;
 
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::Digest;
-use occystrap_base::oci::layout::tagged;
+use occystrap_base::oci::document::{IndexDocument, RawDescriptor};
+use occystrap_base::oci::layout::{INDEX, REF_NAME, tagged};
+use occystrap_base::oci::{Digest, json};
 use occystrap_mirror::expand::Item;
 use occystrap_net::registry::Repository;
 use occystrap_net::uri::Uri;
 
 use super::services::Services;
-
-/// Name of the file that lists the images of an OCI layout (OCI image layout specification, "index.json file").
-const INDEX: &str = "index.json";
 
 /// Largest index of a layout, in bytes: 100,000 images have some 30 MB.
 const LARGEST_INDEX: u64 = 64 * 1024 * 1024;
@@ -103,14 +101,12 @@ fn in_layout(rest: &str) -> Result<Option<Digest>> {
     let (path, tag) = tagged(rest)?;
     let path = path.join(INDEX);
     let Some(text) = text_of(&path)? else { return Ok(None) };
-    let index: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    let manifests = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let name = |one: &&serde_json::Value| {
-        let name = &one["annotations"]["org.opencontainers.image.ref.name"];
-        name.as_str() == tag.as_deref() && tag.is_some()
-    };
-    let mut named = manifests.iter().filter(name);
-    let found = named.next().and_then(|one| one["digest"].as_str()?.parse().ok());
+    // The plugin that writes to a layout says what is wrong with it.
+    let index: IndexDocument = json::parse(&text).unwrap_or_default();
+    let is_named =
+        |one: &&RawDescriptor| tag.is_some() && one.annotation(REF_NAME) == tag.as_deref();
+    let mut named = index.manifests.iter().filter(is_named);
+    let found = named.next().and_then(|one| one.digest().parse().ok());
     Ok(found.filter(|_| named.next().is_none()))
 }
 

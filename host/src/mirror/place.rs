@@ -1,6 +1,7 @@
 //! Where items and blobs of the ledger are: their repositories, with the options that FILE gives their host.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use super::services::Services;
@@ -8,7 +9,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
+use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 use occystrap_net::registry::{Reference, Repository};
 use occystrap_net::uri::Uri;
 
@@ -103,20 +104,18 @@ impl<'a, L: Ledger> Places<'a, L> {
     /// Returns whether an image that FILE names has a blob in a repository. An image without a receipt may have it.
     pub fn is_used(&self, host: &str, repo: &str, digest: &Digest) -> Result<bool> {
         let filter = ItemFilter { repo: Some((host, repo)), ..ItemFilter::default() };
-        let (hex, mut after) = (digest.hex(), None);
-        loop {
-            let items = self.ledger.items(&filter, after, LONGEST_PAGE)?;
-            after = items.last().map(|item| item.id);
-            for item in items.iter().filter(|item| item.state != State::Extra) {
+        let (hex, mut is_used) = (digest.hex(), false);
+        each_item(self.ledger, &filter, |item| {
+            if item.state != State::Extra {
                 let receipt = self.ledger.receipt(item.id)?;
-                if receipt.is_none_or(|receipt| receipt.contains(&hex)) {
-                    return Ok(true);
-                }
+                is_used = receipt.is_none_or(|receipt| receipt.contains(&hex));
             }
-            if items.len() < LONGEST_PAGE {
-                return Ok(false);
-            }
-        }
+            Ok::<_, Error>(match is_used {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        })?;
+        Ok(is_used)
     }
 
     /// Returns the repository from which a blob is read in full: the first that has it.

@@ -1,7 +1,5 @@
 //! The items of a run: what the rules of the file select, recorded in the ledger.
 
-use std::collections::HashMap;
-
 use super::file::MirrorFile;
 use super::services::Services;
 use super::tags;
@@ -23,8 +21,6 @@ pub struct Plan<'f> {
     pub items: Vec<Item<'f>>,
     /// Sources that could not be listed, or of which the rules select nothing. The items of others are planned.
     pub failures: Vec<Error>,
-    /// Repositories to which the plan brings images, with the number of them.
-    pub targets: HashMap<String, usize>,
 }
 
 /// Lists the tags of all repositories and applies the rules. Errors with everything that is wrong with the file.
@@ -59,11 +55,7 @@ pub fn plan<'f, L: Ledger>(
     }
     let items = distinct(items)?;
     check_fits(file, &items)?;
-    let mut targets = HashMap::new();
-    for item in &items {
-        *targets.entry(target(&item.destination.uri)).or_default() += 1;
-    }
-    Ok(Plan { items, failures, targets })
+    Ok(Plan { items, failures })
 }
 
 /// Errors for what this version does not do, and for each entry whose destination cannot hold what it wants.
@@ -117,18 +109,6 @@ fn check_fits(file: &MirrorFile, items: &[Item<'_>]) -> Result<(), Vec<Error>> {
 /// Returns whether a destination holds the index of an image, and not one platform alone.
 pub fn holds_indexes(uri: &str) -> bool {
     uri.starts_with("registry://") || uri.starts_with("oci-layout://")
-}
-
-/// Returns the repository of a registry, or the place of another output, without the tag.
-pub fn target(uri: &str) -> String {
-    match uri.strip_prefix("registry://") {
-        Some(rest) => {
-            let rest = rest.split('?').next().unwrap_or(rest);
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            format!("{host}/{}", path.split(':').next().unwrap_or(path))
-        }
-        None => uri.split('?').next().unwrap_or(uri).to_owned(),
-    }
 }
 
 /// Returns host and repository of a destination, for limits and for what the ledger knows of blobs. What is no registry

@@ -5,21 +5,23 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
+use std::ops::ControlFlow;
 
+use super::check::ExpectedImage;
 use super::file::MirrorFile;
 use super::place::ImagePlace;
 use super::plan;
+use super::run::begin;
 use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::Digest;
+use occystrap_base::oci::document::IndexDocument;
+use occystrap_base::oci::{Digest, json};
 use occystrap_mirror::document::Extra;
 use occystrap_mirror::ledger::holding::ItemFilter;
-use occystrap_mirror::ledger::record::{Item, RunKind, RunRequest};
+use occystrap_mirror::ledger::record::{Item, RunKind};
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
+use occystrap_mirror::ledger::{Ledger, each_item};
 use occystrap_net::registry::{Removal, Repository};
-
-use super::check::ExpectedImage;
 
 /// What became of an extra image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +38,11 @@ pub enum Pruned {
 pub fn extra(ledger: &impl Ledger) -> Result<Vec<Item>> {
     let filter = ItemFilter { states: &[State::Extra], ..ItemFilter::default() };
     let mut found: Vec<Item> = Vec::new();
-    loop {
-        let page = ledger.items(&filter, found.last().map(|item| item.id), LONGEST_PAGE)?;
-        let is_last = page.len() < LONGEST_PAGE;
-        found.extend(page);
-        if is_last {
-            return Ok(found);
-        }
-    }
+    each_item(ledger, &filter, |item| {
+        found.push(item);
+        Ok::<_, Error>(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
 }
 
 /// Deletes extra images. Errors, before anything is deleted, when FILE does not allow it, when the tags that its rules name
@@ -52,7 +51,7 @@ pub fn delete<L: Ledger>(
     file: &MirrorFile,
     ledger: &L,
     services: &Services<'_>,
-    mut told: impl FnMut(&Item, &Pruned),
+    mut report: impl FnMut(&Item, &Pruned),
 ) -> Result<(), Vec<Error>> {
     let one = |error: Error| vec![error];
     if file.document.prune.extra != Extra::Delete {
@@ -70,14 +69,7 @@ pub fn delete<L: Ledger>(
     }
     let named: HashSet<&str> =
         plan.items.iter().map(|item| item.destination.name.as_str()).collect();
-    let worker = super::run::worker();
-    let request = RunRequest {
-        kind: RunKind::Prune,
-        file_digest: file.digest,
-        selection: "",
-        worker: &worker,
-    };
-    let run = ledger.begin_run(&request).map_err(one)?.id;
+    let run = begin(ledger, file, RunKind::Prune, "").map_err(one)?.id;
     let mut work = Prune { ledger, services, named: &named, extra: &extra, kept: BTreeMap::new() };
     let outcome = extra.iter().try_for_each(|item| {
         services.context.cancel.check()?;
@@ -85,7 +77,7 @@ pub fn delete<L: Ledger>(
         if matches!(pruned, Pruned::Deleted | Pruned::Gone) {
             work.forget(item)?;
         }
-        told(item, &pruned);
+        report(item, &pruned);
         Ok(())
     });
     match &outcome {
@@ -211,10 +203,11 @@ impl<L: Ledger> Prune<'_, L> {
             };
             kept.push((manifest.digest, format!("the tag {tag}")));
             if manifest.is_index() {
-                let index: serde_json::Value =
-                    serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-                let listed = index["manifests"].as_array().into_iter().flatten();
-                let listed = listed.filter_map(|one| one["digest"].as_str()?.parse().ok());
+                // What cannot be read may list the digest.
+                let index: IndexDocument = json::parse(&manifest.bytes).map_err(|cause| {
+                    Error::source(format!("{}:{tag}: {cause}", repository.place()))
+                })?;
+                let listed = index.manifests.iter().filter_map(|one| one.digest().parse().ok());
                 kept.extend(
                     listed.map(|digest| (digest, format!("an image that the tag {tag} lists"))),
                 );
@@ -225,24 +218,17 @@ impl<L: Ledger> Prune<'_, L> {
             repo: Some((repository.host(), repository.name())),
             ..ItemFilter::default()
         };
-        let mut after = None;
-        loop {
-            let items = self.ledger.items(&filter, after, LONGEST_PAGE)?;
-            after = items.last().map(|item| item.id);
-            for item in &items {
-                let place = ImagePlace::parse(&item.destination)?;
-                let digest = place.and_then(|place| place.target.parse().ok());
-                if let Some(digest) = digest
-                    && (item.state != State::Extra
-                        || self.named.contains(item.destination.as_str()))
-                {
-                    kept.push((digest, format!("the image {}", item.destination)));
-                }
+        each_item(self.ledger, &filter, |item| {
+            let place = ImagePlace::parse(&item.destination)?;
+            let digest = place.and_then(|place| place.target.parse().ok());
+            if let Some(digest) = digest
+                && (item.state != State::Extra || self.named.contains(item.destination.as_str()))
+            {
+                kept.push((digest, format!("the image {}", item.destination)));
             }
-            if items.len() < LONGEST_PAGE {
-                return Ok(kept);
-            }
-        }
+            Ok::<_, Error>(ControlFlow::Continue(()))
+        })?;
+        Ok(kept)
     }
 
     /// Forgets an image, and the blobs of its repository that no other image there has: the registry may collect them.

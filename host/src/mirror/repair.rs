@@ -3,6 +3,7 @@
 //! What this module refuses: to count anything as repaired because a registry said that it stored it.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::file::MirrorFile;
 use super::item;
 use super::look::{Question, Seen};
 use super::place::{ImagePlace, Places};
+use super::run::begin;
 use super::services::Services;
 use super::verify::DAMAGED;
 use occystrap_base::error::{Error, Kind, Result};
@@ -20,11 +22,10 @@ use occystrap_images::level::Level;
 use occystrap_mirror::expand::{Item, Source};
 use occystrap_mirror::ledger::holding::{Blob, BlobCheck, DueRequest, ItemFilter, Subset};
 use occystrap_mirror::ledger::record::{
-    self, Ending, ItemCheck, ItemError, ItemId, ItemObject, ProofChange, RunId, RunKind,
-    RunRequest, Verdict,
+    self, Ending, ItemCheck, ItemError, ItemObject, ProofChange, RunId, RunKind, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
+use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 use occystrap_net::registry::{Body, PushOptions, Reference, Removal, Repository};
 use occystrap_verify::receipt::plugins::Plugins;
 
@@ -34,7 +35,7 @@ const KEPT_DAMAGED: &str = "kept-damaged";
 /// Sources that are asked for the bytes of one blob.
 const MOST_SOURCES: usize = 8;
 
-/// What is told while a repair works.
+/// Receiver of the events of a repair.
 pub trait RepairEvents: Sync {
     /// An object was sent again, read back, and is right.
     fn repaired(&self, place: &str);
@@ -113,14 +114,7 @@ pub fn repair<L: Ledger>(
     let started = Instant::now();
     let one = |error: Error| vec![error];
     let sources = file.sources()?;
-    let worker = super::run::worker();
-    let request = RunRequest {
-        kind: RunKind::Repair,
-        file_digest: file.digest,
-        selection: "",
-        worker: &worker,
-    };
-    let run = ledger.begin_run(&request).map_err(one)?.id;
+    let run = begin(ledger, file, RunKind::Repair, "").map_err(one)?.id;
     let work = Repair {
         ledger,
         services,
@@ -345,21 +339,17 @@ impl<L: Ledger> Repair<'_, L> {
     /// Returns images of a repository that have a blob.
     fn items_with(&self, blob: &Blob, repo: &str) -> Result<Vec<record::Item>> {
         let filter = ItemFilter { repo: Some((&blob.host, repo)), ..ItemFilter::default() };
-        let (mut found, mut after) = (Vec::new(), None);
-        let hex = blob.digest.hex();
-        loop {
-            let items = self.ledger.items(&filter, after, LONGEST_PAGE)?;
-            let is_last = items.len() < LONGEST_PAGE;
-            after = items.last().map(|item| item.id);
-            for item in items {
-                if self.ledger.receipt(item.id)?.is_some_and(|receipt| receipt.contains(&hex)) {
-                    found.push(item);
-                }
+        let (mut found, hex) = (Vec::new(), blob.digest.hex());
+        each_item(self.ledger, &filter, |item| {
+            if self.ledger.receipt(item.id)?.is_some_and(|receipt| receipt.contains(&hex)) {
+                found.push(item);
             }
-            if is_last || found.len() >= LONGEST_PAGE {
-                return Ok(found);
-            }
-        }
+            Ok::<_, Error>(match found.len() < LONGEST_PAGE {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            })
+        })?;
+        Ok(found)
     }
 
     /// Returns images of FILE that have a blob, which their source does not have: filters made it.
@@ -401,18 +391,13 @@ impl<L: Ledger> Repair<'_, L> {
 
     fn images(&self) -> Result<()> {
         let filter = ItemFilter { states: &[State::Failed], ..ItemFilter::default() };
-        let mut after: Option<ItemId> = None;
-        loop {
-            let items = self.ledger.items(&filter, after, LONGEST_PAGE)?;
-            after = items.last().map(|item| item.id);
-            for item in items.iter().filter(|item| item.verdict == Some(Verdict::Failed)) {
+        each_item(self.ledger, &filter, |item| {
+            if item.verdict == Some(Verdict::Failed) {
                 self.services.context.cancel.check()?;
-                self.image(item)?;
+                self.image(&item)?;
             }
-            if items.len() < LONGEST_PAGE {
-                return Ok(());
-            }
-        }
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     /// Repairs an image whose tag or manifests are wrong, or which is in a layout or directory.
@@ -528,11 +513,7 @@ impl<L: Ledger> Repair<'_, L> {
             (Some(place), Some(expected), _) => {
                 let repository = self.services.repository(&place.uri)?;
                 let found = self.wait(check::image(&repository, &place.target, expected))?;
-                match (found.bad.first().and_then(|object| object.found.clone()), found.unchecked) {
-                    (Some(what), _) => return Ok(((Check::Bad(what), found.bad), top)),
-                    (None, Some(error)) => Check::Unchecked(error),
-                    (None, None) => Check::Good,
-                }
+                return Ok((found.verdict(), top));
             }
             (None, _, Some(receipt)) => {
                 by_receipt::check(receipt, name, Level::Full, &self.plugins, self.services)?

@@ -19,6 +19,8 @@ mod junit;
 mod prometheus;
 mod target;
 
+use std::ops::ControlFlow;
+
 use std::io;
 
 use time::OffsetDateTime;
@@ -32,7 +34,7 @@ use occystrap_mirror::ledger::record::{
     Item, ItemError, ItemObject, Outcome, Run, RunId, RunKind, RunState, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
+use occystrap_mirror::ledger::{Ledger, each_item};
 
 pub use target::Target;
 
@@ -160,22 +162,10 @@ impl<'l> Report<'l> {
         &self,
         run: Option<RunId>,
         states: &[State],
-        act: &mut dyn FnMut(&Item) -> Result<Goes, Fault>,
+        act: &mut dyn FnMut(&Item) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<(), Fault> {
         let filter = ItemFilter { run, states, ..ItemFilter::default() };
-        let mut after = None;
-        loop {
-            let page = self.ledger.items(&filter, after, LONGEST_PAGE)?;
-            for item in &page {
-                if act(item)? == Goes::Ends {
-                    return Ok(());
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() == LONGEST_PAGE => after = Some(last.id),
-                _ => return Ok(()),
-            }
-        }
+        each_item(self.ledger, &filter, |item| act(&item))
     }
 
     /// Returns the failures that belong to no image.
@@ -201,7 +191,7 @@ impl<'l> Report<'l> {
         let mut proofs = Proofs::default();
         self.each(None, &[], &mut |item| {
             if item.state == State::Extra {
-                return Ok(Goes::On);
+                return Ok(ControlFlow::Continue(()));
             }
             match item.proof.and_then(|proof| proof.age(self.now)) {
                 Some(age) => {
@@ -211,7 +201,7 @@ impl<'l> Report<'l> {
                 }
                 None => proofs.never += 1,
             }
-            Ok(Goes::On)
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(proofs)
     }
@@ -238,13 +228,6 @@ impl<'l> Report<'l> {
         let all = self.coverage.all.bytes;
         (all > 0).then(|| (read as f64 / all as f64 * 1e4).round() / 1e4)
     }
-}
-
-/// Whether a pass over items goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goes {
-    On,
-    Ends,
 }
 
 /// Whether runs of a kind name the items that they are about.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::file::MirrorFile;
 use super::item::{self, Attempt};
 use super::look::{Question, Seen};
-use super::plan::{self, Plan, host_and_repository, target};
+use super::plan::{self, Plan, host_and_repository};
 use super::referrers;
 use super::services::Services;
 use super::tags::AT_A_TIME;
@@ -49,7 +49,7 @@ pub struct RunOptions {
     pub movers: usize,
 }
 
-/// What is told while a run works.
+/// Receiver of the events of a run.
 pub trait RunEvents: Sync {
     /// The plan is recorded.
     fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems);
@@ -147,8 +147,19 @@ pub fn run<L: Ledger + 'static>(
     Ok(EndedRun { id: begun.id, totals, failures, took, is_finished, is_interrupted })
 }
 
+/// Begins a run of a kind in the ledger, or continues the one that was interrupted.
+pub fn begin(
+    ledger: &impl Ledger,
+    file: &MirrorFile,
+    kind: RunKind,
+    selection: &str,
+) -> Result<BegunRun> {
+    let (file_digest, worker) = (file.digest, worker());
+    ledger.begin_run(&RunRequest { kind, file_digest, selection, worker: &worker })
+}
+
 /// Returns a name for this process, unlike that of any other.
-pub fn worker() -> String {
+fn worker() -> String {
     let host = occystrap_mirror::ledger::lock::machine();
     format!("{host}/{}", std::process::id())
 }
@@ -158,16 +169,15 @@ fn new_targets(
     plan: &Plan<'_>,
     ledger: &impl Ledger,
     services: &Services<'_>,
-) -> Result<HashSet<String>> {
+) -> Result<HashSet<(String, String)>> {
     let mut unknown = BTreeMap::new();
     for item in &plan.items {
         let uri = &item.destination.uri;
-        let name = target(uri);
+        let name = host_and_repository(uri);
         if !uri.starts_with("registry://") || unknown.contains_key(&name) {
             continue;
         }
-        let (host, repo) = host_and_repository(uri);
-        let is_known = !ledger.links(&host, &repo, None, 1)?.is_empty();
+        let is_known = !ledger.links(&name.0, &name.1, None, 1)?.is_empty();
         unknown.insert(name, (!is_known).then(|| uri.clone()));
     }
     let unknown = unknown.into_iter().filter_map(|(name, uri)| Some((name, uri?)));
@@ -211,10 +221,10 @@ struct Work<'r, L> {
     items: HashMap<&'r str, &'r Item<'r>>,
     /// Items in work at most, by host.
     limits: BTreeMap<String, u32>,
-    /// Repositories that had nothing when the run began.
-    new: HashSet<String>,
+    /// Repositories that had nothing when the run began: host and name.
+    new: HashSet<(String, String)>,
     /// Repositories whose blobs were read from the ledger.
-    seeded: Mutex<HashSet<String>>,
+    seeded: Mutex<HashSet<(String, String)>>,
     /// Leases of this process, and whether an item failed.
     held: Mutex<(HashSet<Lease>, bool)>,
     /// Wakes the thread that claims.
@@ -344,8 +354,8 @@ impl<'r, L: Ledger> Work<'r, L> {
                 continue;
             }
             let settings = &item.entry.settings;
-            let is_new =
-                self.new.contains(&target(&item.destination.uri)) && settings.keeps_digest();
+            let is_new = self.new.contains(&host_and_repository(&item.destination.uri))
+                && settings.keeps_digest();
             match Question::about(item, is_new, self.services) {
                 Ok(question) => {
                     asked.push((lease, item, known, (is_proved, asks_referrers), question));
@@ -412,11 +422,11 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn seed(&self, item: &Item<'_>) -> Result<()> {
         let uri = &item.destination.uri;
         let mut seeded = self.seeded.lock().unwrap_or_else(PoisonError::into_inner);
-        if !uri.starts_with("registry://") || !seeded.insert(target(uri)) {
+        let (host, repo) = host_and_repository(uri);
+        if !uri.starts_with("registry://") || !seeded.insert((host.clone(), repo.clone())) {
             return Ok(());
         }
         let repository = self.services.repository(&Uri::parse(uri)?)?;
-        let (host, repo) = host_and_repository(uri);
         let mut after = None;
         loop {
             let links = self.ledger.links(&host, &repo, after.as_ref(), LONGEST_PAGE)?;

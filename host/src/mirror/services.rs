@@ -1,6 +1,6 @@
 //! What all items of a run share: clients of registries, plugins, and the context.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -110,7 +110,6 @@ impl<'s> Services<'s> {
         F: Future<Output = R> + Send + 'static,
         R: Send + 'static,
     {
-        let mut waiting: VecDeque<(usize, F)> = VecDeque::new();
         let mut items = items.into_iter().enumerate();
         let mut results: Vec<Option<R>> = Vec::new();
         self.context.runtime.block_on(async {
@@ -118,11 +117,9 @@ impl<'s> Services<'s> {
             loop {
                 while tasks.len() < most.max(1) {
                     let Some((index, item)) = items.next() else { break };
-                    waiting.push_back((index, request(item)));
+                    let answer = request(item);
                     results.push(None);
-                    if let Some((index, future)) = waiting.pop_front() {
-                        tasks.spawn(async move { (index, future.await) });
-                    }
+                    tasks.spawn(async move { (index, answer.await) });
                 }
                 match tasks.join_next().await {
                     None => return Ok(()),

@@ -6,6 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::by_receipt;
 use super::check::{self, Check, ExpectedImage};
 use super::file::MirrorFile;
 use super::place::{ImagePlace, Places};
+use super::run::begin;
 use super::selection::Selection;
 use super::services::Services;
 use super::tags::AT_A_TIME;
@@ -25,10 +27,10 @@ use occystrap_mirror::ledger::holding::{
     Blob, BlobCheck, BlobSum, DueMark, DueRequest, HeldBlob, ItemFilter,
 };
 use occystrap_mirror::ledger::record::{
-    self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind, RunRequest,
+    self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
+use occystrap_mirror::ledger::{Ledger, each_item};
 use occystrap_verify::receipt::plugins::Plugins;
 
 /// Class of the error of an item that is damaged at its destination.
@@ -37,7 +39,7 @@ pub const DAMAGED: &str = "damaged";
 /// Blobs that the ledger is asked for at a time.
 const PAGE: usize = 256;
 
-/// What is told while a verification works.
+/// Receiver of the events of a verification.
 pub trait VerifyEvents: Sync {
     /// An object is missing or wrong.
     fn bad(&self, place: &str, found: &str);
@@ -81,15 +83,7 @@ pub fn verify<L: Ledger>(
     events: &dyn VerifyEvents,
 ) -> Result<EndedVerification> {
     let started = Instant::now();
-    let worker = super::run::worker();
-    let spelled = selection.spelled();
-    let request = RunRequest {
-        kind: RunKind::Verify,
-        file_digest: file.digest,
-        selection: &spelled,
-        worker: &worker,
-    };
-    let begun = ledger.begin_run(&request)?;
+    let begun = begin(ledger, file, RunKind::Verify, &selection.spelled())?;
     let since = match begun.resumed {
         true => ledger.runs(1)?.first().filter(|run| run.id == begun.id).map(|run| run.started),
         false => None,
@@ -297,23 +291,17 @@ impl<L: Ledger> Verification<'_, L> {
     fn due_images(&self, since: Option<i64>) -> Result<Vec<ItemId>> {
         let now = self.ledger.now()?;
         let filter = ItemFilter { states: &[State::Done, State::Failed], ..ItemFilter::default() };
-        let (mut due, mut after) = (Vec::new(), None);
-        loop {
-            let items = self.ledger.items(&filter, after, LONGEST_PAGE)?;
-            after = items.last().map(|item| item.id);
-            for item in &items {
-                let is_done = |proof: record::Proof| {
-                    since.is_some_and(|since| (since..=now).contains(&proof.verified_at))
-                };
-                let place = self.selection.place(item, self.run, now);
-                if let Some(place) = place.filter(|_| !item.proof.is_some_and(is_done)) {
-                    due.push((place, item.id));
-                }
+        let mut due = Vec::new();
+        each_item(self.ledger, &filter, |item| {
+            let is_done = |proof: record::Proof| {
+                since.is_some_and(|since| (since..=now).contains(&proof.verified_at))
+            };
+            let place = self.selection.place(&item, self.run, now);
+            if let Some(place) = place.filter(|_| !item.proof.is_some_and(is_done)) {
+                due.push((place, item.id));
             }
-            if items.len() < LONGEST_PAGE {
-                break;
-            }
-        }
+            Ok::<_, Error>(ControlFlow::Continue(()))
+        })?;
         due.sort_unstable();
         Ok(due.into_iter().map(|(_, id)| id).collect())
     }
@@ -357,15 +345,13 @@ impl<L: Ledger> Verification<'_, L> {
         };
         let repository = self.services.repository(&place.uri)?;
         let found = self.wait(check::image(&repository, &place.target, &expected))?;
-        let what = found.bad.first().and_then(|object| object.found.clone());
-        match (what, found.unchecked) {
-            (Some(what), _) => {
-                self.bad_image(item, &what, found.bad)?;
-                self.tell(name, &Check::Bad(what));
-            }
-            (None, Some(error)) => self.tell(name, &Check::Unchecked(error)),
-            (None, None) => self.good_image(item, Some(expected.top), record::Level::Fast)?,
+        let (check, bad) = found.verdict();
+        match &check {
+            Check::Bad(what) => self.bad_image(item, what, bad)?,
+            Check::Unchecked(_) => {}
+            Check::Good => self.good_image(item, Some(expected.top), record::Level::Fast)?,
         }
+        self.tell(name, &check);
         for (digest, size) in expected.blobs {
             let key = self.hasher.hash_one((&item.dst_host, &item.dst_repo, digest));
             if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
@@ -426,12 +412,8 @@ pub fn damage(ledger: &impl Ledger, most: u64) -> Result<Damage> {
     let mut damage = Damage { blobs: ledger.coverage(&[])?.bad.blobs, ..Damage::default() };
     let filter = ItemFilter { states: &[State::Done, State::Failed], ..ItemFilter::default() };
     let all = Selection::default();
-    let mut after = None;
-    loop {
-        let items = ledger.items(&filter, after, LONGEST_PAGE)?;
-        after = items.last().map(|item| item.id);
-        for item in &items {
-            let Some((rank, _)) = all.place(item, RunId(0), now) else { continue };
+    each_item(ledger, &filter, |item| {
+        if let Some((rank, _)) = all.place(&item, RunId(0), now) {
             let is_registry = item.destination.starts_with("registry://");
             let proof =
                 item.proof.filter(|proof| is_registry || proof.level == record::Level::Full);
@@ -439,8 +421,7 @@ pub fn damage(ledger: &impl Ledger, most: u64) -> Result<Damage> {
             damage.images += u64::from(rank == 0);
             damage.old_images += u64::from(!super::selection::is_within(proof, now, most));
         }
-        if items.len() < LONGEST_PAGE {
-            return Ok(damage);
-        }
-    }
+        Ok::<_, Error>(ControlFlow::Continue(()))
+    })?;
+    Ok(damage)
 }

@@ -7,9 +7,11 @@ mod charts;
 mod hosts;
 mod images;
 
+use std::ops::ControlFlow;
+
 use std::io::Write;
 
-use super::{FAILURES, Fault, Goes, Report, at, word};
+use super::{FAILURES, Fault, Report, at, word};
 use occystrap_base::terminal::size::size;
 use occystrap_images::html::text::{LONGEST_TEXT, count, escaped};
 use occystrap_mirror::ledger::record::{Item, ItemError, RunState};
@@ -155,11 +157,11 @@ fn failures(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     }
     report.each(None, &FAILURES, &mut |item| {
         if shown >= MOST_FAILURES {
-            return Ok(Goes::Ends);
+            return Ok(ControlFlow::Break(()));
         }
         shown += 1;
         failure(report, item, to)?;
-        Ok(Goes::On)
+        Ok(ControlFlow::Continue(()))
     })?;
     let left = number(all).saturating_sub(shown);
     if left > 0 {

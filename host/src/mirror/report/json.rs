@@ -1,12 +1,14 @@
 //! The report as one JSON document (docs/mirroring.md).
 
+use std::ops::ControlFlow;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{FAILURES, Fault, Goes, Report, at};
+use super::{FAILURES, Fault, Report, at};
 use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::{json_within, write_json, write_json_line};
@@ -225,7 +227,7 @@ fn each_failure(
     }
     report.each(report.named(), &FAILURES, &mut |item| {
         if given >= MOST_FAILURES {
-            return Ok(Goes::Ends);
+            return Ok(ControlFlow::Break(()));
         }
         given += 1;
         let error = item.error.as_ref();
@@ -238,7 +240,7 @@ fn each_failure(
             hint: error.and_then(|error| error.hint.as_deref()),
             objects: report.objects(item)?,
         })?;
-        Ok(Goes::On)
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok((others + report.totals.failures()).saturating_sub(given))
 }

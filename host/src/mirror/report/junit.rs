@@ -1,8 +1,10 @@
 //! The report as JUnit XML, as Jenkins, GitLab and GitHub's actions read it (jenkinsci/xunit-plugin, `junit-10.xsd`).
 
+use std::ops::ControlFlow;
+
 use std::io::Write;
 
-use super::{Fault, Goes, Report, Standing, at, standing, word};
+use super::{Fault, Report, Standing, at, standing, word};
 use occystrap_images::html::text::escaped;
 use occystrap_mirror::ledger::record::Item;
 use occystrap_mirror::ledger::state::State;
@@ -74,7 +76,7 @@ fn each_case(
         if item.state != State::Extra {
             act(item)?;
         }
-        Ok(Goes::On)
+        Ok(ControlFlow::Continue(()))
     })
 }
 

@@ -1,8 +1,10 @@
 //! The table of all images.
 
+use std::ops::ControlFlow;
+
 use std::io::Write;
 
-use super::super::{Fault, Goes, Report, Standing, at, standing, word};
+use super::super::{Fault, Report, Standing, at, standing, word};
 use super::{LONGEST_NAME, number};
 use occystrap_images::html::text::{count, escaped};
 use occystrap_mirror::ledger::record::Item;
@@ -21,11 +23,11 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     let mut rows = 0;
     report.each(None, &[], &mut |item| {
         if rows >= MOST_ROWS {
-            return Ok(Goes::Ends);
+            return Ok(ControlFlow::Break(()));
         }
         rows += 1;
         row(item, to)?;
-        Ok(Goes::On)
+        Ok(ControlFlow::Continue(()))
     })?;
     writeln!(to, "</tbody></table>")?;
     let left = number(report.all.items() + report.all.extra).saturating_sub(rows);
