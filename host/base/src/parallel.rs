@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use crate::error::{Error, Result};
+
 /// Returns how many computations can run at the same time.
 #[must_use]
 pub fn cores() -> usize {
@@ -37,6 +39,43 @@ pub fn in_parallel<T: Sync, R: Send>(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Does the work of each object in their order, `at_once` of them at a time. `next` returns `None` after the last one. Ends
+/// with the first error, after the objects in work.
+pub fn each_next<T: Send>(
+    next: impl FnMut() -> Result<Option<T>> + Send,
+    at_once: usize,
+    work: impl Fn(T) -> Result<()> + Sync,
+) -> Result<()> {
+    // The second value says that there is no more.
+    let next = Mutex::new((next, false));
+    let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
+    let worker = || loop {
+        let object = {
+            let mut next = lock();
+            if next.1 {
+                return Ok(());
+            }
+            let object = (next.0)();
+            next.1 = !matches!(object, Ok(Some(_)));
+            object?
+        };
+        let Some(object) = object else { return Ok(()) };
+        if let Err(error) = work(object) {
+            lock().1 = true;
+            return Err(error);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once.max(1)).map(|_| scope.spawn(worker)).collect();
+        // All of them have ended before the outcome of one counts.
+        let ended: Vec<Result<()>> = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| Err(Error::interrupted())))
+            .collect();
+        ended.into_iter().collect()
+    })
 }
 
 /// Items for each worker that may be started before the oldest one is done. Their results wait in memory.
@@ -132,6 +171,7 @@ impl<R> Drop for Done<'_, R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
     use super::*;
@@ -180,5 +220,20 @@ mod tests {
             each(*item);
         };
         in_order(&items, 2, work, |_| {});
+    }
+
+    #[test]
+    fn an_error_ends_the_work_after_the_objects_in_work() {
+        let (mut numbers, done) = (0..1_000_u64, AtomicU64::new(0));
+        let work = |number| match number {
+            5 => Err(Error::usage("five")),
+            _ => {
+                done.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        let outcome = each_next(|| Ok(numbers.next()), 3, work);
+        assert_eq!(outcome.unwrap_err().to_string(), "five");
+        assert!(done.into_inner() < 1_000);
     }
 }

@@ -238,13 +238,18 @@ impl<'r, L: Ledger> Work<'r, L> {
     /// Works until no item is open. Errors when the user interrupts, or the ledger fails.
     fn all(&self) -> Result<()> {
         let (to_movers, moves) = sync_channel(0);
-        let moves = Mutex::new(moves);
+        let moves = Arc::new(Mutex::new(moves));
         let over = Mutex::new(false);
         let wake = Condvar::new();
         thread::scope(|scope| {
             let movers: Vec<_> = (0..self.options.movers.max(1))
-                .map(|_| scope.spawn(|| self.move_each(&moves)))
+                .map(|_| {
+                    let moves = Arc::clone(&moves);
+                    scope.spawn(move || self.move_each(&moves))
+                })
                 .collect();
+            // When every mover has failed, nothing receives, and the thread that claims does not wait for ever.
+            drop(moves);
             let heart = scope.spawn(|| self.beat(&over, &wake));
             let claimed = self.claim_each(to_movers);
             let moved = movers.into_iter().map(|mover| match mover.join() {

@@ -13,7 +13,7 @@ use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::Holdings;
 use occystrap_mirror::ledger::holding::HeldBlob;
 use occystrap_net::context::Context;
-use occystrap_net::registry::{BlobRecord, Reference, Repository};
+use occystrap_net::registry::{BlobRecord, Reference, RegistryClient, Repository};
 use occystrap_net::uri::Uri;
 use occystrap_output::plugin::Catalog;
 
@@ -69,15 +69,20 @@ impl<'s> Services<'s> {
         self.digest_tags.lock().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
     }
 
+    /// Returns a client. All clients share what the run knows of blobs and of registries.
+    fn client(&self) -> Result<RegistryClient> {
+        self.clients.of(&Uri::parse("registry://localhost/any")?)
+    }
+
     /// Returns which registries have the API for referrers, of those that were asked.
     pub fn referrer_apis(&self) -> Result<BTreeMap<String, bool>> {
-        Ok(self.clients.of(&Uri::parse("registry://localhost/any")?)?.referrer_apis())
+        Ok(self.client()?.referrer_apis())
     }
 
     /// Lets pushes mount blobs that the ledger knows at the destination.
     pub fn consult<L: Holdings + Send + Sync + 'static>(&self, ledger: &Arc<L>) -> Result<()> {
-        let client = self.clients.of(&Uri::parse("registry://localhost/any")?)?;
-        let _ = client.with_record(Arc::new(LedgerRecord(Arc::clone(ledger)))).for_many_images();
+        let record = Arc::new(LedgerRecord(Arc::clone(ledger)));
+        let _ = self.client()?.with_record(record).for_many_images();
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::budget::{Budget, each};
+use super::budget::Budget;
 use super::by_receipt;
 use super::check::{self, Check, ExpectedImage};
 use super::file::MirrorFile;
@@ -22,6 +22,7 @@ use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
+use occystrap_base::parallel::each_next;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::holding::{
     Blob, BlobCheck, BlobSum, DueMark, DueRequest, HeldBlob, ItemFilter,
@@ -186,7 +187,7 @@ impl<L: Ledger> Verification<'_, L> {
             (after, is_last) = (due.next, due.next.is_none());
             page.extend(due.blobs);
         };
-        each(next, self.readers, |blob| self.blob(&blob, only_bad))
+        each_next(next, self.readers, |blob| self.blob(&blob, only_bad))
     }
 
     /// Reads a blob in full; one that is recorded as bad also in each of its repositories.
@@ -279,7 +280,7 @@ impl<L: Ledger> Verification<'_, L> {
             };
             Ok(self.budget.begin(bytes)?.then_some((item, receipt)))
         };
-        each(next, AT_A_TIME, |(item, receipt)| self.image(&item, receipt.as_deref()))
+        each_next(next, AT_A_TIME, |(item, receipt)| self.image(&item, receipt.as_deref()))
     }
 
     fn is_read_whole(&self, item: &Item) -> bool {
