@@ -6,6 +6,8 @@ use crate::support::bombs;
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::hostile::component;
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::mirrored::{FILE, Mirrored};
+use crate::support::registry::Registry;
 use crate::support::shape;
 
 /// The binary with a limit, and a cache of its own, in which nothing is compiled.
@@ -99,4 +101,18 @@ fn a_file_beyond_the_limit_is_an_error_and_not_a_signal() {
         assert_eq!(sandbox.tree("work"), Tree::new(), "{scheme}");
     }
     sandbox.assert_clean();
+}
+
+#[test]
+fn a_mirror_whose_ledger_finds_no_room_ends_with_an_error() {
+    // So much that the ledger can be created, and not much more: the threads that move images fail, all of them.
+    for limit in ["-f 160", "-f 200", "-f 260"] {
+        let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+        let to = format!("{}/mirror/{{name}}", destination.url_host());
+        Mirrored::at(&source, 2, 20).write_file(&sandbox, &to, &[]);
+        let ran = limited(&sandbox, limit, &["mirror", "run", FILE, "--insecure"]);
+        ran.exits(1).says(&format!("{FILE}.ledger"));
+        // With room it goes on.
+        sandbox.run(&["mirror", "run", FILE, "--insecure"]).exits(0).says("40/40 images");
+    }
 }

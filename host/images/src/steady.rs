@@ -2,7 +2,8 @@
 //!
 //! A verification reads a list of images first and then the files that the list names. Another process may commit in
 //! between; then the two do not fit although every image is intact. So if something is wrong and the lists changed
-//! during the check, everything is read once more.
+//! during the check or just before it, everything is read once more. A process that writes in place empties a file
+//! first: the file does not change while that process waits, and is complete a moment later.
 //!
 //! | the lists during the second check | counts as wrong | becomes *unchecked* |
 //! | --- | --- | --- |
@@ -85,6 +86,21 @@ impl Stamp {
             changed: (there.ctime(), there.ctime_nsec()),
         })
     }
+
+    /// Returns the time of the last change, if it is after 1970.
+    fn changed(&self) -> Option<SystemTime> {
+        let (seconds, nanoseconds) = self.changed;
+        let nanoseconds = u32::try_from(nanoseconds).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::new(u64::try_from(seconds).ok()?, nanoseconds))
+    }
+
+    /// Returns whether the last change was just before a moment. A change in the future was made by a clock that differs,
+    /// so that it says nothing.
+    fn is_new_at(&self, moment: SystemTime) -> bool {
+        self.changed()
+            .and_then(|changed| moment.duration_since(changed).ok())
+            .is_some_and(|age| age < CLOCK_STEP)
+    }
 }
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -132,6 +148,7 @@ pub fn check<T: CheckResult>(
     mut check: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let Some(watch) = watch else { return check() };
+    let began = SystemTime::now();
     let lists = stamps(watch.lists.iter());
     let folders = stamps(watch.folders.iter());
     let first = check();
@@ -139,7 +156,7 @@ pub fn check<T: CheckResult>(
         Ok(seen) => (seen.wrong(), false),
         Err(error) => (Vec::new(), is_about_it(error)),
     };
-    let is_same = stamps(lists.keys()) == lists && stamps(folders.keys()) == folders;
+    let is_same = stand_still(&lists, began) && stamps(folders.keys()) == folders;
     if (wrong.is_empty() && !is_error) || is_same {
         return first;
     }
@@ -151,7 +168,7 @@ pub fn check<T: CheckResult>(
     let files = stamps(files.iter());
     let began = SystemTime::now();
     let second = check();
-    let is_same = stamps(lists.keys()) == lists;
+    let is_same = stand_still(&lists, began);
     match second {
         Ok(mut seen) => {
             let changed = |path: &PathBuf| match files.get(path) {
@@ -174,15 +191,16 @@ pub fn check<T: CheckResult>(
     }
 }
 
+/// Returns whether lists are as they were when a check began, and had not changed just before it.
+fn stand_still(lists: &Stamps, began: SystemTime) -> bool {
+    stamps(lists.keys()) == *lists && !lists.values().flatten().any(|list| list.is_new_at(began))
+}
+
 /// Returns whether a file has not changed since a moment. For a missing file, this is asked of its folder.
 fn stands_since(path: &Path, moment: SystemTime) -> bool {
     let folder = || Stamp::of(path.parent().filter(|folder| *folder != Path::new(""))?);
-    let Some(stamp) = Stamp::of(path).or_else(folder) else { return false };
-    let Ok(moment) = moment.duration_since(SystemTime::UNIX_EPOCH) else { return false };
-    let (seconds, nanoseconds) = stamp.changed;
-    let Ok(seconds) = u64::try_from(seconds) else { return false };
-    let changed = Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
-    changed + CLOCK_STEP < moment
+    let changed = Stamp::of(path).or_else(folder).and_then(|stamp| stamp.changed());
+    changed.is_some_and(|changed| changed + CLOCK_STEP < moment)
 }
 
 /// Returns whether an error is about the destination.

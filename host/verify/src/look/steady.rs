@@ -98,6 +98,8 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
         std::fs::write(folder.path().join("blobs/sha256/x"), "x").unwrap();
         std::fs::write(folder.path().join(INDEX), "0").unwrap();
+        // A file that was written just now counts as one that another process is writing.
+        std::thread::sleep(std::time::Duration::from_millis(60));
         folder
     }
 
@@ -241,5 +243,22 @@ mod tests {
             });
             assert_eq!(outcome.err().map(|error| error.kind()), Some(kind), "{commits}");
         }
+    }
+
+    #[test]
+    fn an_archive_that_a_process_has_emptied_just_before_the_check_is_read_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.tar");
+        std::fs::write(&path, "").unwrap();
+        let count = Cell::new(0);
+        let outcome = check(Some(&Watch::file(&path)), &Cancel::default(), || {
+            count.set(count.get() + 1);
+            match count.get() {
+                1 => Err(Error::source("is empty")),
+                _ => Ok(seen(&[])),
+            }
+        });
+        assert!(outcome.is_ok());
+        assert_eq!(count.get(), 2);
     }
 }
