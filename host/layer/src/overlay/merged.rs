@@ -109,7 +109,10 @@ impl Merged {
             merged.slots.get(&key(path)).is_some_and(|slot| slot.kind == MergedKind::Implied)
         };
         let emptied = emptied.into_iter().filter(|path| is_implied(path));
-        let emptied: Vec<_> = emptied.filter(|path| !base_folders.contains(path)).collect();
+        // What the layers below list there counts, unless it is hidden.
+        let is_listed =
+            |path: &Vec<u8>| base_folders.contains(path) && !merged.is_hidden(&hidden, path);
+        let emptied: Vec<_> = emptied.filter(|path| !is_listed(path)).collect();
         merged.unlisted.extend(emptied);
         merged.leave_out_needless();
         merged.complete_early();

@@ -102,8 +102,11 @@ impl<'a> Assembled<'a> {
                 (member.size, member.sparse, member.device, member.link) = (0, None, (0, 0), to);
                 self.add(head(&member));
             }
-            Some(Becomes::Below { to }) => {
-                let mut member = self.member(own)?;
+            Some(Becomes::Below { to, last }) => {
+                let mut member = match last == own {
+                    true => self.member(own)?,
+                    false => self.file(own, last)?.0,
+                };
                 member.link = to;
                 self.add(head(&member));
             }

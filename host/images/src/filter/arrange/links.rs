@@ -24,8 +24,8 @@ pub enum Becomes {
     File { root: Span, last: Span },
     /// A link to this plain path.
     Link { to: Vec<u8>, root: Span, last: Span },
-    /// A link to this plain path in a layer below; all else stays.
-    Below { to: Vec<u8> },
+    /// A link to this plain path in a layer below.
+    Below { to: Vec<u8>, last: Span },
 }
 
 impl Becomes {
@@ -33,7 +33,7 @@ impl Becomes {
         match self {
             Self::File { root, last } => pack(&[0, root.0, root.1, last.0, last.1], b""),
             Self::Link { to, root, last } => pack(&[1, root.0, root.1, last.0, last.1], to),
-            Self::Below { to } => pack(&[2, 0, 0, 0, 0], to),
+            Self::Below { to, last } => pack(&[2, 0, 0, last.0, last.1], to),
         }
     }
 
@@ -44,7 +44,7 @@ impl Becomes {
         match what {
             0 => Self::File { root, last },
             1 => Self::Link { to, root, last },
-            _ => Self::Below { to },
+            _ => Self::Below { to, last },
         }
     }
 }
@@ -75,6 +75,7 @@ pub fn resolve(members: &Sorted, hidden: &Sorted, folder: &Path, place: &str) ->
     let mut to = Found {
         groups: Sorter::new(folder),
         below: Sorter::new(folder),
+        below_names: Sorter::new(folder),
         symlinks: Sorter::new(folder),
         leads_below: false,
         has_symlinks: false,
@@ -82,7 +83,7 @@ pub fn resolve(members: &Sorted, hidden: &Sorted, folder: &Path, place: &str) ->
     };
     let mut pending = pending.finish()?;
     for step in 0.. {
-        let Some(next) = follow(members, &pending, &mut to, folder, step)? else { break };
+        let Some(next) = follow(members, &pending, &mut to, folder)? else { break };
         if step == MOST_STEPS {
             return Err(Error::source(format!(
                 "{place}: has more than {MOST_STEPS} hard links that lead from one to the next"
@@ -91,10 +92,11 @@ pub fn resolve(members: &Sorted, hidden: &Sorted, folder: &Path, place: &str) ->
         }
         pending = next;
     }
-    let Found { groups, below, symlinks, leads_below, has_symlinks, mut changed } = to;
+    let Found { groups, below, below_names, symlinks, leads_below, has_symlinks, mut changed } = to;
     let below = below.finish()?;
     below::check(&below, members, hidden, place)?;
     choose(&groups.finish()?, &mut changed)?;
+    give_last_below(&below_names.finish()?, &mut changed)?;
     let changed = if changed.any { Some(changed.sorter.finish()?) } else { None };
     let symlinks = if has_symlinks { Some(symlinks.finish()?) } else { None };
     Ok(Resolved { changed, below: leads_below.then_some(below), symlinks })
@@ -106,6 +108,8 @@ struct Found {
     groups: Sorter,
     /// Links to layers below: by the numbered key of the target, the numbered key of the link.
     below: Sorter,
+    /// The same links as names, by the numbered key of the target.
+    below_names: Sorter,
     /// Links to symbolic links of the layer: the target by the numbered key of the hard link.
     symlinks: Sorter,
     leads_below: bool,
@@ -177,7 +181,6 @@ fn follow(
     pending: &Sorted,
     to: &mut Found,
     folder: &Path,
-    step: usize,
 ) -> Result<Option<Sorted>> {
     let (mut next, mut any) = (Sorter::new(folder), false);
     let (mut members, mut pending) = (members.read()?, pending.read()?);
@@ -213,10 +216,8 @@ fn follow(
             // The target is in a layer below. A link to a link to it leads there as well.
             None => {
                 to.below.push(&wanted, &link.numbered)?;
+                to.below_names.push(&wanted, &link.value())?;
                 to.leads_below = true;
-                if step > 0 {
-                    to.changed.push(&link.numbered, &Becomes::Below { to: key::path(target) })?;
-                }
             }
         }
     }
@@ -259,6 +260,36 @@ fn choose(groups: &Sorted, changed: &mut Changes) -> Result<()> {
                 changed.push(&numbered, &becomes)?;
             }
             before = Some(numbered);
+        }
+    }
+    Ok(())
+}
+
+/// Gives links to one file of a layer below the metadata of the last of them, as engines set them: the order of the
+/// canonical form may be another one. Links to links lead to the file itself.
+fn give_last_below(names: &Sorted, changed: &mut Changes) -> Result<()> {
+    let (mut ahead, mut read) = (names.read()?, names.read()?);
+    while let Some((wanted, value)) = ahead.next()? {
+        let target = key::parts(&wanted).0.to_vec();
+        let is_same = |next: &[u8]| key::parts(next).0 == target;
+        let first = Name::of(&value);
+        let (mut last, mut last_number, mut is_uniform) = (first.span, first.number(), true);
+        while ahead.peek()?.is_some_and(is_same) {
+            let Some((_, value)) = ahead.next()? else { break };
+            let name = Name::of(&value);
+            is_uniform &= name.metadata == first.metadata;
+            if name.number() > last_number {
+                (last, last_number) = (name.span, name.number());
+            }
+        }
+        let path = key::path(&target);
+        while read.peek()?.is_some_and(is_same) {
+            let Some((_, value)) = read.next()? else { break };
+            let Name { numbered, span, to, .. } = Name::of(&value);
+            if to != path || !is_uniform {
+                let last = if is_uniform { span } else { last };
+                changed.push(&numbered, &Becomes::Below { to: path.clone(), last })?;
+            }
         }
     }
     Ok(())

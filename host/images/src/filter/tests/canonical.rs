@@ -283,6 +283,22 @@ fn a_link_to_a_layer_below_that_would_come_too_late_is_refused() {
 }
 
 #[test]
+fn links_to_one_file_of_a_layer_below_have_the_metadata_of_the_last_one() {
+    let (mut first, mut last) = (link("z", "b"), link("a", "b"));
+    (first.0.mode, last.0.mode) = (0o644, 0o600);
+    let made = canonical(&[vec![file(b"b", b"x")], vec![first, last, link("c", "a")]]);
+    let found: Vec<_> = made[1]
+        .iter()
+        .map(|(member, _)| (member.path.clone(), member.link.clone(), member.mode))
+        .collect();
+    let names = [b"a", b"c", b"z"].map(|name| (name.to_vec(), b"b".to_vec()));
+    let mode = found[1].2;
+    assert_eq!(found, names.map(|(name, to)| (name, to, mode)));
+    // The last of them is a link to a link, whose mode is that of the helper.
+    assert_eq!(mode, link("c", "a").0.mode);
+}
+
+#[test]
 fn symbolic_links_that_lead_to_each_other_are_refused() {
     let layer = vec![symlink("a", "b"), symlink("b", "a"), file(b"a/x", b"")];
     let error = try_canonical(&[write(&layer)]).err().unwrap();
