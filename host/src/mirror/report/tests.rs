@@ -1,14 +1,17 @@
 //! Reports of a ledger with an image in each state.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use occystrap_base::oci::Digest;
+use occystrap_mirror::ledger::clock::{Clock, SystemClock};
 use occystrap_mirror::ledger::holding::{BlobCheck, HeldBlob};
 use occystrap_mirror::ledger::record::{
     ClaimRequest, Ending, FinishedItem, Level, PlanScope, PlannedItem, ProofChange, RunRequest,
 };
-use occystrap_mirror::ledger::sqlite::{Access, Sqlite};
+use occystrap_mirror::ledger::sqlite::{Access, Opening, Sqlite};
 use occystrap_mirror::ledger::{Facts, Holdings, Queue, Traces};
 
 /// Text that is markup, drives a terminal, or is not allowed in XML.
@@ -20,13 +23,30 @@ struct World {
     ledger: Sqlite,
 }
 
+/// A clock that stands still, so that nothing takes any time, however busy the machine is.
+#[derive(Debug)]
+struct Still(i64);
+
+impl Clock for Still {
+    fn utc(&self) -> i64 {
+        self.0
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mirror.yaml");
     let text = "version: 1\nhosts: {docker.io: {requests-per-second: 5}}\nimages:\n- from: a/b:1\n  to: localhost/c\n";
     std::fs::write(&path, text).unwrap();
     let file = MirrorFile::read(&path).unwrap_or_else(|_| panic!());
-    let ledger = file.open_ledger(None, Access::Create).unwrap();
+    let (path, name) = (file.ledger_path(None), file.name());
+    let clock = Arc::new(Still(SystemClock.utc()));
+    let opening = Opening { clock, ..Opening::new(&path, &name, file.digest, Access::Create) };
+    let ledger = Sqlite::open(&opening).unwrap();
     World { folder, file, ledger }
 }
 
