@@ -13,6 +13,7 @@
 //! | [`preview`] | what a run would do |
 //! | `look` | what source and destination have now |
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
+//! | `pulls` | images that wait because the registry of their source gives few pulls |
 //! | `item` | one item: it is unchanged, or it is moved and verified |
 //! | [`mod@run`] | the workers of a run |
 //! | [`report`] | what programs, CI and people get of a run |
@@ -37,6 +38,7 @@ mod place;
 pub mod plan;
 pub mod preview;
 pub mod prune;
+mod pulls;
 mod referrers;
 pub mod repair;
 pub mod report;

@@ -19,6 +19,19 @@ fn lines<'a>(ran: &'a Ran, end: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn a_layer_of_several_platforms_is_sent_once_and_read_back_once() {
+    let (from, to, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let source = Multi::build().push(&from);
+    let one = [ALL, &["--image-parallel", "1"]].concat();
+    sandbox.process(&source, &uri(&to, "copy:2"), &one).verified();
+    let shared = Digest::of(&Pack::Gzip.pack(&tar(&[("etc/base", b"the same for all")])));
+    let read = to.requests_of("GET", &format!("/blobs/{shared}")).into_iter();
+    assert_eq!(read.filter(|get| get.header("range").is_empty()).count(), 1);
+    let sent = to.requests_of("PUT", "/blobs/uploads/").into_iter();
+    assert_eq!(sent.filter(|put| put.path.contains(&shared.hex())).count(), 1);
+}
+
+#[test]
 fn an_index_arrives_whole_wherever_it_goes() {
     let (from, to) = (Registry::start(), Registry::start());
     let (multi, sandbox) = (Multi::build(), Sandbox::new());

@@ -119,6 +119,8 @@ mod many_receipts;
 mod marked_password;
 mod mend;
 mod mirror;
+mod mirror_limits;
+mod mirror_odd_ends;
 mod mirror_platforms;
 mod mirror_reports;
 mod mirror_resume;

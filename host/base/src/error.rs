@@ -45,6 +45,8 @@ pub enum FaultOrigin {
     ChangedAnswer,
     /// The store of a container engine is damaged.
     DamagedEngineStore,
+    /// Another attempt would fail in the same way: a server refuses the request as it is, or cannot be found.
+    Lasting,
     /// A registry lacks a blob that it had before.
     LostBlob,
     /// A source has no image for a platform.

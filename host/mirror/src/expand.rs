@@ -206,12 +206,12 @@ pub fn list(name: &str, text: &str) -> Result<Vec<(Place, Reference)>, Vec<Error
 /// Returns the items without those that are named twice, in their order. Errors, with both lines, where a destination has
 /// two sources, or where two entries with different settings name the same image for the same destination.
 pub fn distinct(items: Vec<Item<'_>>) -> Result<Vec<Item<'_>>, Vec<Error>> {
-    let mut first = HashMap::<&str, &Item<'_>>::with_capacity(items.len());
+    let mut first = HashMap::<String, &Item<'_>>::with_capacity(items.len());
     let mut errors = Vec::new();
     let mut left_out = 0;
     let mut repeated = vec![false; items.len()];
     for (item, is_repeated) in items.iter().zip(&mut repeated) {
-        let known = match first.entry(&item.destination.name) {
+        let known = match first.entry(item.destination.place()) {
             Slot::Vacant(slot) => {
                 slot.insert(item);
                 continue;

@@ -72,6 +72,9 @@ pub struct RunOptions {
     /// Stop after the first failure
     #[arg(long)]
     pub fail_fast: bool,
+    /// Begin no more images after this time, such as 2h or 30m; the next run goes on
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub max_duration: Option<u64>,
     /// Exit with 3 if an image could not be confirmed
     #[arg(long)]
     pub strict: bool,
@@ -122,7 +125,7 @@ An unchanged image costs two HEAD requests. A blob that several images have is s
 elsewhere. An image is verified before its tag is written. One run works on a ledger at a time.
 
 Exit codes: 0 all done, 1 something failed, 2 wrong command line or FILE, 3 UNCONFIRMED with --strict,
-130 stopped (run again: it goes on).
+130 stopped, or the time of --max-duration is over (run again: it goes on).
 
 With -O jsonl, each line of standard output is an event: planned, started, copied, unchanged, failed, retry,
 paused and others; the last line is the document of -O json (docs/mirroring.md).

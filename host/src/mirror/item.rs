@@ -8,7 +8,7 @@ use super::referrers;
 use super::services::Services;
 use crate::Process;
 use crate::pipeline::request::PlatformSelection;
-use crate::pipeline::{self, ReceiptStore};
+use crate::pipeline::{self, ReceiptStore, Request};
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::{Digest, PlatformRequest};
 use occystrap_base::terminal::shell::quote;
@@ -74,6 +74,7 @@ pub fn failed(error: &Error) -> Option<FinishedItem> {
         _ if error.origin() == Some(FaultOrigin::WrongAtDestination) => {
             ("verification", Ending::Failed(Verdict::Failed))
         }
+        Kind::Network if error.origin() == Some(FaultOrigin::Lasting) => ("refused", lasting),
         Kind::Network => ("network", Ending::Retry { asked_wait: None }),
         Kind::Changed => ("changed", Ending::Retry { asked_wait: None }),
         Kind::NotFound => ("source-missing", Ending::Failed(Verdict::NotVerified)),
@@ -123,12 +124,29 @@ pub fn move_at(
     }
 }
 
-fn try_to_move(
+/// Errors for each entry whose images cannot be moved, whatever source and destination have: its output does not exist, or
+/// does not know an option.
+pub fn check_each(items: &[Item<'_>], services: &Services<'_>) -> Result<(), Vec<Error>> {
+    let mut errors = Vec::new();
+    let mut last = None;
+    for item in items {
+        let place = &item.entry.place;
+        if last != Some(place)
+            && let Err(error) = request(item, services, None)
+        {
+            errors.push(error.within(place));
+        }
+        last = Some(place);
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Returns the request that moves an item.
+fn request(
     item: &Item<'_>,
-    seen: &Seen,
     services: &Services<'_>,
     level: Option<Level>,
-) -> Result<Attempt> {
+) -> Result<(Request, Context)> {
     let settings = &item.entry.settings;
     let source = format!("registry://{}", item.source);
     let mut process = Process::new(source, &item.destination.uri).verify(level);
@@ -157,6 +175,16 @@ fn try_to_move(
     }
     request.referrers = referrers::wanted(item, services);
     request.receipts = ReceiptStore::Memory(Mutex::default());
+    Ok((request, context))
+}
+
+fn try_to_move(
+    item: &Item<'_>,
+    seen: &Seen,
+    services: &Services<'_>,
+    level: Option<Level>,
+) -> Result<Attempt> {
+    let (request, context) = request(item, services, level)?;
     // What it asks and moves belongs to the run.
     let run_wide = &services.context;
     let context = Context {
@@ -173,7 +201,13 @@ fn try_to_move(
         record.want_digest = seen.source;
         return Ok(Attempt { record: Some(record), blobs: Vec::new() });
     }
-    let run = pipeline::process(&request, &context);
+    let mut run = pipeline::process(&request, &context);
+    let is_wrong = |error: &Error| error.origin() == Some(FaultOrigin::WrongAtDestination);
+    if run.images().iter().filter_map(|image| image.error.as_ref()).any(is_wrong) {
+        // The ledger knew blobs that the registry has lost since. Now it is asked for each of them.
+        services.forget_blobs(&item.destination.uri)?;
+        run = pipeline::process(&request, &context);
+    }
     let receipts = match request.receipts {
         ReceiptStore::Memory(kept) => kept.into_inner().unwrap_or_else(PoisonError::into_inner),
         _ => Vec::new(),

@@ -41,7 +41,10 @@ pub fn plan<'f, L: Ledger>(
                 continue;
             }
             (None, Ok(_)) => vec![source.item(None)],
-            (Some(_), Ok(tags)) => tags.iter().map(|tag| source.item(Some(tag))).collect(),
+            (Some(_), Ok(selected)) => {
+                failures.extend(selected.unread);
+                selected.tags.iter().map(|tag| source.item(Some(tag))).collect()
+            }
         };
         for item in made {
             match item {
@@ -54,18 +57,13 @@ pub fn plan<'f, L: Ledger>(
         return Err(errors);
     }
     let items = distinct(items)?;
-    check_fits(file, &items)?;
+    check_fits(&items)?;
     Ok(Plan { items, failures })
 }
 
-/// Errors for what this version does not do, and for each entry whose destination cannot hold what it wants.
-fn check_fits(file: &MirrorFile, items: &[Item<'_>]) -> Result<(), Vec<Error>> {
+/// Errors for each entry whose destination cannot hold what it wants.
+fn check_fits(items: &[Item<'_>]) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
-    let hosts = file.document.hosts.iter().filter(|host| host.pulls_left.is_some());
-    for host in hosts {
-        let error = host.place.error("'pulls-left' is not supported yet, and is not observed");
-        tracing::warn!("{error}; limit the pace with 'requests-per-second'");
-    }
     let mut last = None;
     for item in items {
         let place = &item.entry.place;
@@ -173,7 +171,7 @@ fn planned(item: &Item<'_>) -> PlannedItem {
 }
 
 /// Returns what decides the content of a destination beside its source, in one spelling. Empty for an exact copy.
-fn content(settings: &Settings) -> String {
+pub fn content(settings: &Settings) -> String {
     let mut words = Vec::new();
     if let Platforms::Listed(listed) = &settings.platforms {
         words.extend(listed.iter().map(|one| format!("platform={}", one.platform())));

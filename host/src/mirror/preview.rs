@@ -9,6 +9,7 @@ use super::file::MirrorFile;
 use super::item;
 use super::look::Question;
 use super::plan::{self, Plan};
+use super::referrers;
 use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::Error;
@@ -17,12 +18,13 @@ use occystrap_base::terminal::table::write_json;
 use occystrap_mirror::document::OnConflict;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::Ledger;
+use occystrap_mirror::ledger::record;
 
 /// Images that are asked about at a time; the answers of so many are in memory.
 const CLAIMED: usize = 1_000;
 
 /// What a run would do with an image, in the order of the last line.
-const KINDS: [&str; 5] = ["new", "changed", "verify", "kept", "blocked"];
+const KINDS: [&str; 6] = ["new", "changed", "verify", "referrers", "kept", "blocked"];
 
 /// What a run would do.
 #[derive(Default)]
@@ -121,7 +123,8 @@ pub fn preview<L: Ledger>(
 ) -> Result<Preview, Vec<Error>> {
     let one = |error: Error| vec![error];
     let mut plan: Plan<'_> = plan::plan(file, services, ledger)?;
-    plan.keep_only(only);
+    plan.keep_only(only).map_err(one)?;
+    item::check_each(&plan.items, services)?;
     let (mut changes, mut unchanged, mut failures) = (Vec::new(), 0, plan.failures);
     for items in plan.items.chunks(CLAIMED) {
         let mut asked = Vec::new();
@@ -130,7 +133,10 @@ pub fn preview<L: Ledger>(
                 Some(ledger) => ledger.item(&item.destination.name).map_err(one)?,
                 None => None,
             };
-            if item.is_immutable() && known.as_ref().is_some_and(|known| known.proof.is_some()) {
+            let is_same = |known: &record::Item| {
+                known.proof.is_some() && known.content == plan::content(&item.entry.settings)
+            };
+            if item.is_immutable() && known.as_ref().is_some_and(is_same) {
                 unchanged += 1;
                 continue;
             }
@@ -150,19 +156,29 @@ pub fn preview<L: Ledger>(
                     continue;
                 }
             };
-            let what = match (&known, seen.destination) {
-                (Some(known), _) if item::is_unchanged(known, &seen) => {
-                    unchanged += 1;
-                    continue;
-                }
-                (_, None) => "new",
-                (_, found) if found == seen.source => "verify",
-                _ => match item.entry.settings.on_conflict {
-                    OnConflict::Replace => "changed",
-                    OnConflict::Keep => "kept",
-                    OnConflict::Error => "blocked",
-                },
-            };
+            let what =
+                match (&known, seen.destination) {
+                    (Some(known), found)
+                        if known.content != plan::content(&item.entry.settings) =>
+                    {
+                        if found.is_some() { "changed" } else { "new" }
+                    }
+                    (Some(known), _) if item::is_unchanged(known, &seen) => {
+                        let is_unknown = |ledger| referrers::are_unknown(item, known, ledger);
+                        if !ledger.map_or(Ok(false), is_unknown).map_err(one)? {
+                            unchanged += 1;
+                            continue;
+                        }
+                        "referrers"
+                    }
+                    (_, None) => "new",
+                    (_, found) if found == seen.source => "verify",
+                    _ => match item.entry.settings.on_conflict {
+                        OnConflict::Replace => "changed",
+                        OnConflict::Keep => "kept",
+                        OnConflict::Error => "blocked",
+                    },
+                };
             changes.push((what, change(item)));
         }
     }

@@ -39,6 +39,18 @@ pub fn are_due(item: &Item<'_>, known: &record::Item, facts: &impl Facts) -> Res
     Ok(age.is_none_or(|age| age >= ASKED_EVERY))
 }
 
+/// Returns whether the referrers of an item that was proved were never asked for.
+pub fn are_unknown(item: &Item<'_>, known: &record::Item, facts: &impl Facts) -> Result<bool> {
+    if item.entry.settings.referrers == Referrers::Without {
+        return Ok(false);
+    }
+    let Some(subject) = known.want_digest.or(known.proof.map(|proof| proof.digest)) else {
+        return Ok(true);
+    };
+    let (host, repo) = host_and_repository(&item.destination.uri);
+    Ok(facts.referrers_age(&host, &repo, &subject)?.is_none())
+}
+
 /// Notes that the referrers of an item are at its destination.
 pub fn note(item: &Item<'_>, record: &FinishedItem, facts: &impl Facts) -> Result<()> {
     let subject: Option<Digest> = record.want_digest;

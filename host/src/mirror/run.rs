@@ -3,7 +3,7 @@
 //! One thread claims items and asks source and destination about many of them at a time: most are unchanged. The others
 //! go to the movers, of which each moves one image at a time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,12 +13,15 @@ use super::file::MirrorFile;
 use super::item::{self, Attempt};
 use super::look::{Question, Seen};
 use super::plan::{self, Plan, host_and_repository};
+use super::pulls::Pulls;
 use super::referrers;
 use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::{Error, Result};
 use occystrap_mirror::expand::Item;
-use occystrap_mirror::ledger::holding::{BlobState, HostAnswers, Moved, Totals};
+use occystrap_mirror::ledger::holding::{
+    BlobCheck, BlobState, HeldBlob, HostAnswers, HostNote, Moved, Totals,
+};
 use occystrap_mirror::ledger::record::{
     self, BegunRun, ClaimRequest, ClaimedItem, Ending, FinishedItem, Lease, LeaseWrite, Outcome,
     PlanChanges, RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
@@ -43,6 +46,8 @@ pub struct RunOptions {
     pub recheck: Option<u64>,
     /// Whether the run ends after the first failure.
     pub fail_fast: bool,
+    /// How long the run begins images; without a limit where it is `None`.
+    pub max_duration: Option<Duration>,
     /// Whether only what failed in the last run is tried again.
     pub is_retry: bool,
     /// Images that are moved at a time.
@@ -55,6 +60,8 @@ pub trait RunEvents: Sync {
     fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems);
     /// An item is moved from now on. Those that are unchanged only end.
     fn started(&self, _item: &Item<'_>) {}
+    /// No item of a host is moved for some time, because it gives fewer pulls than the file wants to leave.
+    fn paused(&self, host: &str, pulls_left: u64, pause: Duration);
     /// An item has ended, or waits for another attempt.
     fn ended(&self, item: &Item<'_>, record: &FinishedItem);
 }
@@ -73,6 +80,8 @@ pub struct EndedRun {
     pub is_finished: bool,
     /// Whether the user stopped it.
     pub is_interrupted: bool,
+    /// Whether its time was over.
+    pub is_out_of_time: bool,
 }
 
 /// Plans and works until all is done, or the user interrupts. Errors when the file is wrong or the ledger fails.
@@ -98,7 +107,8 @@ pub fn run<L: Ledger + 'static>(
         worker: &worker,
     };
     let mut plan = plan::plan(file, services, Some(&**ledger))?;
-    plan.keep_only(&options.only);
+    plan.keep_only(&options.only).map_err(one)?;
+    item::check_each(&plan.items, services)?;
     let begun = ledger.begin_run(&request).map_err(one)?;
     let (changes, unnamed) = match options.is_retry {
         true => plan::record_failures(&**ledger, begun.id).map_err(one)?,
@@ -111,6 +121,7 @@ pub fn run<L: Ledger + 'static>(
     let limits = file.document.hosts.iter();
     let limits = limits.filter_map(|host| Some((host.host.clone(), host.connections?.get())));
     let work = Work {
+        file,
         ledger: &**ledger,
         services,
         options,
@@ -120,6 +131,7 @@ pub fn run<L: Ledger + 'static>(
         items: plan.items.iter().map(|item| (&*item.destination.name, item)).collect(),
         limits: limits.collect(),
         new: new_targets(&plan, &**ledger, services).map_err(one)?,
+        until: options.max_duration.and_then(|most| started.checked_add(most)),
         seeded: Mutex::default(),
         held: Mutex::default(),
         ended: Condvar::new(),
@@ -144,7 +156,16 @@ pub fn run<L: Ledger + 'static>(
         ledger.stop_run(begun.id).map_err(one)?;
     }
     let (failures, took) = (std::mem::take(&mut plan.failures), started.elapsed());
-    Ok(EndedRun { id: begun.id, totals, failures, took, is_finished, is_interrupted })
+    let is_out_of_time = !is_finished && work.is_out_of_time();
+    Ok(EndedRun {
+        id: begun.id,
+        totals,
+        failures,
+        took,
+        is_finished,
+        is_interrupted,
+        is_out_of_time,
+    })
 }
 
 /// Begins a run of a kind in the ledger, or continues the one that was interrupted.
@@ -197,20 +218,38 @@ fn new_targets(
 
 impl Plan<'_> {
     /// Keeps the items with one of these texts in the name of their source or destination; all where there are none.
-    pub fn keep_only(&mut self, only: &[String]) {
-        if !only.is_empty() {
-            self.items.retain(|item| {
-                let source = item.source.to_string();
-                only.iter().any(|text| {
-                    source.contains(text.as_str()) || item.destination.name.contains(text.as_str())
-                })
-            });
+    /// Errors for a text that no item has, unless a source could not be listed.
+    pub fn keep_only(&mut self, only: &[String]) -> Result<()> {
+        if only.is_empty() {
+            return Ok(());
+        }
+        let mut is_found = vec![false; only.len()];
+        self.items.retain(|item| {
+            let (source, destination) = (item.source.to_string(), &item.destination.name);
+            let mut is_kept = false;
+            for (text, is_found) in only.iter().zip(&mut is_found) {
+                let has = source.contains(text.as_str()) || destination.contains(text.as_str());
+                *is_found |= has;
+                is_kept |= has;
+            }
+            is_kept
+        });
+        let absent = only.iter().zip(is_found).find(|(_, is_found)| !is_found);
+        match absent.filter(|_| self.failures.is_empty()) {
+            None => Ok(()),
+            Some((text, _)) => Err(Error::usage(format!(
+                "--only: no image has '{text}' in its name"
+            ))
+            .hint(
+                "it is a part of a name, without '*'; 'occystrap mirror plan FILE' prints names",
+            )),
         }
     }
 }
 
 /// What the threads of a run share.
 struct Work<'r, L> {
+    file: &'r MirrorFile,
     ledger: &'r L,
     services: &'r Services<'r>,
     options: &'r RunOptions,
@@ -223,6 +262,8 @@ struct Work<'r, L> {
     limits: BTreeMap<String, u32>,
     /// Repositories that had nothing when the run began: host and name.
     new: HashSet<(String, String)>,
+    /// When no more images are begun.
+    until: Option<Instant>,
     /// Repositories whose blobs were read from the ledger.
     seeded: Mutex<HashSet<(String, String)>>,
     /// Leases of this process, and whether an item failed.
@@ -301,33 +342,71 @@ impl<'r, L: Ledger> Work<'r, L> {
 
     /// Claims items, asks about them, and gives the movers what must be moved.
     fn claim_each(&self, to_movers: SyncSender<Move<'r>>) -> Result<()> {
+        let hosts = &self.file.document.hosts;
+        let mut pulls = Pulls::new(hosts, |host| self.services.request_host(host));
         loop {
             self.services.context.cancel.check()?;
-            if self.options.fail_fast && self.held().1 {
+            if self.options.fail_fast && self.held().1 || self.is_out_of_time() {
                 return Ok(());
             }
-            let request = ClaimRequest {
-                run: self.run,
-                worker: self.worker,
-                most: CLAIMED,
-                host_limits: &self.limits,
-            };
-            let claimed = self.ledger.claim(&request)?;
-            if claimed.is_empty() {
-                let open = self.ledger.open_items(self.run)?;
-                if open.all() == 0 {
-                    return Ok(());
+            let moves = match pulls.ready() {
+                Some(moves) => self.after_pause(moves)?,
+                None => {
+                    let request = ClaimRequest {
+                        run: self.run,
+                        worker: self.worker,
+                        most: CLAIMED,
+                        host_limits: &self.limits,
+                    };
+                    let claimed = self.ledger.claim(&request)?;
+                    if claimed.is_empty() {
+                        let open = self.ledger.open_items(self.run)?;
+                        if open.all() == 0 {
+                            return Ok(());
+                        }
+                        self.nap(open.next_in);
+                        continue;
+                    }
+                    self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
+                    self.ask(claimed)?.into()
                 }
-                self.nap(open.next_in);
-                continue;
-            }
-            self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
-            for moved in self.ask(claimed)? {
-                if to_movers.send(moved).is_err() {
+            };
+            for moved in moves {
+                let host = &moved.1.source.host;
+                if let Some(pause) = self.pause(host, &pulls)? {
+                    pulls.wait(&host.clone(), moved, pause);
+                } else if self.is_out_of_time() || to_movers.send(moved).is_err() {
                     return Ok(());
                 }
             }
         }
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// Returns for how long images of a host wait, because it gives few pulls. The ledger gives none of them meanwhile.
+    fn pause(&self, host: &str, pulls: &Pulls<Move<'r>>) -> Result<Option<Duration>> {
+        let traffic = self.services.context.counters.traffic();
+        let Some((left, pause)) = pulls.pause(host, traffic) else { return Ok(None) };
+        if !pulls.has(host) {
+            self.events.paused(host, left, pause);
+            self.ledger.note_host(host, HostNote::PausedFor(pause.as_secs()))?;
+            self.ledger.note_host(host, HostNote::PullsLeft(left))?;
+        }
+        Ok(Some(pause))
+    }
+
+    /// Asks for the first of the images that waited, which says how many pulls its host gives now.
+    fn after_pause(&self, mut moves: VecDeque<Move<'r>>) -> Result<VecDeque<Move<'r>>> {
+        let Some((lease, item, seen)) = moves.pop_front() else { return Ok(moves) };
+        let questions = vec![Question::about(item, false, self.services)?];
+        match self.services.each(questions, 1, Question::ask)?.pop() {
+            Some(Err(error)) => self.fail(lease, item, &error)?,
+            _ => moves.push_front((lease, item, seen)),
+        }
+        Ok(moves)
     }
 
     /// Waits until an item has ended, or for the time until one is ready, but not long.
@@ -459,10 +538,19 @@ impl<'r, L: Ledger> Work<'r, L> {
         lease: Lease,
         item: &Item<'_>,
         record: FinishedItem,
-        blobs: &[occystrap_mirror::ledger::holding::HeldBlob],
+        blobs: &[HeldBlob],
     ) -> Result<()> {
         if !blobs.is_empty() {
             self.ledger.note_blobs(blobs)?;
+        }
+        if matches!(record.ending, Ending::Done(_, Verdict::Verified)) {
+            // A blob that was known to be bad was sent again and read in full.
+            for HeldBlob { host, digest, .. } in blobs {
+                let known = self.ledger.blob(host, digest)?;
+                if known.is_some_and(|known| known.state == BlobState::Bad) {
+                    self.ledger.record_blob(self.run, host, digest, &BlobCheck::Good)?;
+                }
+            }
         }
         let mut record = record;
         if self.ledger.finish(lease, &record)? == LeaseWrite::Recorded(State::Dead) {

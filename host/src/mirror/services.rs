@@ -11,7 +11,7 @@ use crate::api::Clients;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::Holdings;
-use occystrap_mirror::ledger::holding::HeldBlob;
+use occystrap_mirror::ledger::holding::{BlobState, HeldBlob};
 use occystrap_net::context::Context;
 use occystrap_net::registry::{BlobRecord, Reference, RegistryClient, Repository};
 use occystrap_net::uri::Uri;
@@ -38,6 +38,13 @@ impl<L: Holdings + Send + Sync> BlobRecord for LedgerRecord<L> {
     fn repository_with(&self, host: &str, except: &str, digest: Digest) -> Option<String> {
         let found = self.0.repos_to_mount(host, &digest, 2).ok()?;
         found.into_iter().find(|name| name != except)
+    }
+
+    fn is_bad(&self, host: &str, digest: Digest) -> bool {
+        // A ledger that cannot be read ends the run elsewhere; until then every blob is read.
+        self.0
+            .blob(host, &digest)
+            .map_or(true, |blob| blob.is_some_and(|blob| blob.state == BlobState::Bad))
     }
 
     fn landed(&self, host: &str, repository: &str, digest: Digest, size: u64) {
@@ -72,6 +79,20 @@ impl<'s> Services<'s> {
     /// Returns a client. All clients share what the run knows of blobs and of registries.
     fn client(&self) -> Result<RegistryClient> {
         self.clients.of(&Uri::parse("registry://localhost/any")?)
+    }
+
+    /// Forgets what is known of blobs in the repository of a destination, so that its registry is asked for each.
+    pub fn forget_blobs(&self, uri: &str) -> Result<()> {
+        let uri = Uri::parse(uri)?;
+        if uri.scheme == "registry" {
+            self.repository(&uri)?.forget_blobs();
+        }
+        Ok(())
+    }
+
+    /// Returns the name that requests to a registry have.
+    pub fn request_host(&self, host: &str) -> Option<String> {
+        self.client().ok()?.request_host(host)
     }
 
     /// Returns which registries have the API for referrers, of those that were asked.

@@ -16,13 +16,25 @@ use occystrap_net::registry::Repository;
 /// Repositories and tags that are asked for at a time.
 pub const AT_A_TIME: usize = 16;
 
+/// The tags of a repository that rules select.
+#[derive(Default)]
+pub struct SelectedTags {
+    /// The tags.
+    pub tags: Vec<String>,
+    /// Tags of which a rule needs the date, and whose image cannot be read: why, with the tag.
+    pub unread: Vec<Error>,
+}
+
+/// Dates of tags, and why others could not be read.
+type Dates = (BTreeMap<String, Option<OffsetDateTime>>, Vec<Error>);
+
 /// Returns, for each source with rules, the tags that its rules select, or why there are none. Sources without rules have
 /// one image: an empty list stands for it.
 pub fn select(
     sources: &[Source<'_>],
     services: &Services<'_>,
     facts: Option<&(dyn Facts + Sync)>,
-) -> Result<Vec<Result<Vec<String>>>> {
+) -> Result<Vec<Result<SelectedTags>>> {
     let repositories = sources.iter().map(|source| match source.rules {
         Some(_) => services.source(&source.reference).map(Some),
         None => Ok(None),
@@ -41,7 +53,7 @@ pub fn select(
         }
         selected.push(match (source.rules, repository) {
             (Some(_), Some(repository)) => select_of(source, &repository, tags, services, facts),
-            _ => Ok(Vec::new()),
+            _ => Ok(SelectedTags::default()),
         });
     }
     Ok(selected)
@@ -53,42 +65,61 @@ fn select_of(
     tags: Result<Option<Vec<String>>>,
     services: &Services<'_>,
     facts: Option<&(dyn Facts + Sync)>,
-) -> Result<Vec<String>> {
-    let Some(rules) = source.rules else { return Ok(Vec::new()) };
+) -> Result<SelectedTags> {
+    let Some(rules) = source.rules else { return Ok(SelectedTags::default()) };
     let tags = tags.map_err(|error| error.within(&source.place))?;
     let Some(tags) = tags else {
         let message = format!("{}: {}: repository not found", source.place, repository.place());
         return Err(Error::new(Kind::NotFound, message)
             .hint("check its name; a private repository needs a login: docker login HOST"));
     };
-    let dates = match rules.need_dates() {
+    let (dates, unread) = match rules.need_dates() {
         true => dates(rules.candidates(&tags), repository, services, facts)
             .map_err(|error| error.within(&source.place))?,
-        false => BTreeMap::new(),
+        false => Dates::default(),
     };
+    let unread: Vec<Error> = unread
+        .into_iter()
+        .map(|error| {
+            error.within(&source.place).hint("leave the tag out with 'not', or remove it there")
+        })
+        .collect();
     let mut date_of = |tag: &str| Ok::<_, Error>(dates.get(tag).copied().flatten());
     let selected = rules.select(&tags, OffsetDateTime::now_utc(), &mut date_of)?;
-    match selected.tags.is_empty() {
+    match selected.tags.is_empty() && unread.is_empty() {
         true => Err(source.no_tag(&selected.counts)),
-        false => Ok(selected.tags),
+        false => Ok(SelectedTags { tags: selected.tags, unread }),
     }
 }
 
-/// Returns the creation date of the image of each tag. A date is read once for each digest: the ledger keeps it.
+/// Returns the creation date of the image of each tag. A date is read once for each digest: the ledger keeps it. An image
+/// that cannot be read keeps no other from having a date.
 fn dates(
     tags: Vec<&str>,
     repository: &Repository,
     services: &Services<'_>,
     facts: Option<&(dyn Facts + Sync)>,
-) -> Result<BTreeMap<String, Option<OffsetDateTime>>> {
+) -> Result<Dates> {
     let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
     let digests = services.each(tags.clone(), AT_A_TIME, |tag| {
         let repository = repository.clone();
         async move { repository.digest_of(&tag).await }
     })?;
     let mut by_tag: BTreeMap<String, Digest> = BTreeMap::new();
+    let mut unread = Vec::new();
     for (tag, digest) in tags.into_iter().zip(digests) {
-        by_tag.extend(digest?.map(|digest| (tag, digest)));
+        match digest {
+            Ok(Some(digest)) => {
+                by_tag.insert(tag, digest);
+            }
+            Ok(None) => {
+                let place = repository.place();
+                let message = format!("{place}:{tag}: the tag was removed after it was listed");
+                unread.push(Error::new(Kind::NotFound, message));
+            }
+            Err(error) if is_about_image(&error) => unread.push(error),
+            Err(error) => return Err(error),
+        }
     }
     let mut wanted: Vec<Digest> = by_tag.values().copied().collect();
     wanted.sort_unstable();
@@ -104,7 +135,16 @@ fn dates(
     })?;
     let mut fresh = Vec::new();
     for (digest, created) in wanted.into_iter().zip(created) {
-        fresh.push((digest, created?));
+        match created {
+            Ok(created) => fresh.push((digest, created)),
+            Err(error) if is_about_image(&error) => {
+                let mut tags = by_tag.iter().filter(|(_, of)| **of == digest);
+                let tag = tags.next().map(|(tag, _)| tag.as_str()).unwrap_or_default();
+                unread.push(error.within(format!("{}:{tag}", repository.place())));
+                by_tag.retain(|_, of| *of != digest);
+            }
+            Err(error) => return Err(error),
+        }
     }
     if let Some(facts) = facts {
         facts.note_created(&fresh)?;
@@ -114,7 +154,13 @@ fn dates(
         let seconds = known.get(digest).copied().flatten()?;
         OffsetDateTime::from_unix_timestamp(seconds).ok()
     };
-    Ok(by_tag.into_iter().map(|(tag, digest)| (tag, date(&digest))).collect())
+    let dates = by_tag.into_iter().map(|(tag, digest)| (tag, date(&digest))).collect();
+    Ok((dates, unread))
+}
+
+/// Returns whether an error is about one image, and not about the registry.
+fn is_about_image(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Source | Kind::NotFound)
 }
 
 /// Returns the creation date in the config of an image, in seconds since 1970. Of an index, the first image that it

@@ -41,12 +41,18 @@ pub fn line(run: &EndedRun) -> String {
     format!("Summary: {}", parts.join(", "))
 }
 
-/// Returns the exit code: 130 for an interruption, 1 for a failure, 3 for images that could not be confirmed where the
+/// Returns whether the run ended because its time was over, and nothing else is wrong.
+#[must_use]
+pub fn is_cut_short(run: &EndedRun) -> bool {
+    run.is_out_of_time && run.totals.failures() == 0 && run.failures.is_empty()
+}
+
+/// Returns the exit code: 130 for a run that was stopped, by the user or because its time was over, 1 for a failure, 3 for images that could not be confirmed where the
 /// user wants that (`--strict`).
 #[must_use]
 pub fn exit_code(run: &EndedRun, strict: bool) -> u8 {
     match () {
-        () if run.is_interrupted => Error::interrupted().exit_code(),
+        () if run.is_interrupted || is_cut_short(run) => Error::interrupted().exit_code(),
         () if run.totals.failures() > 0 || !run.failures.is_empty() || !run.is_finished => 1,
         () if strict && run.totals.unconfirmed > 0 => 3,
         () => 0,

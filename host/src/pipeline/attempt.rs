@@ -1,20 +1,21 @@
 //! One attempt: an image or an index is written, its receipt is kept, and the destination is verified.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::request::Request;
 use occystrap_base::error::{Error, FaultOrigin, Result};
 use occystrap_base::oci::{ImageName, Part};
-use occystrap_layer::image::Image;
+use occystrap_layer::image::{Content, Image};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_output::receipt::{Expectation, ImageIdentity, Receipt, RepeatCommand, Role};
 use occystrap_output::write;
 use occystrap_output::write::item::Item;
+use occystrap_output::write::target::Endpoint;
 use occystrap_verify::look::registry::{Asked, blobs_before_commit};
 use occystrap_verify::report::{ImageReport, error_of};
-use occystrap_verify::verdict::object::Verification;
+use occystrap_verify::verdict::object::{Status, Verification};
 
 use occystrap_verify::verdict::outcome::Outcomes;
 use occystrap_verify::verify;
@@ -86,7 +87,7 @@ pub fn attempt(
             check_kept(item, expectations)?;
         }
         match &memory {
-            Some(memory) => prove_blobs(request, expectations, remote, memory, context),
+            Some(memory) => prove_blobs(request, item, expectations, remote, memory, context),
             None => Ok(()),
         }
     };
@@ -136,9 +137,11 @@ fn check_kept(item: Item, expectations: &[Expectation]) -> Result<()> {
     }
 }
 
-/// Verifies the blobs of an image before a manifest names them. Errors name the first that is not as promised.
+/// Verifies the blobs of an image before a manifest names them, but for layers that need not be there because the image
+/// says where else they are. Errors name the first that is not as promised.
 fn prove_blobs(
     request: &Request,
+    item: Item,
     expectations: &[Expectation],
     remote: &RepositoryReader,
     memory: &HashMemo,
@@ -146,7 +149,17 @@ fn prove_blobs(
 ) -> Result<()> {
     let Some(level) = request.level else { return Ok(()) };
     let asked = Asked { remote, memory, context, named: None };
-    match blobs_before_commit(expectations, level, &asked)?.first() {
+    let is_elsewhere = |digest| {
+        let mut elsewhere = item.layers().iter();
+        elsewhere.any(|layer| {
+            layer.digest == Some(digest) && matches!(layer.content, Content::Elsewhere(_))
+        })
+    };
+    let mut wrong = blobs_before_commit(expectations, level, &asked)?;
+    wrong.retain(|object| {
+        object.status != Status::Missing || !object.digest.is_some_and(is_elsewhere)
+    });
+    match wrong.first() {
         Some(wrong) => {
             let error = error_of(wrong).within("the image was not tagged");
             Err(match wrong.status.is_bad() {
@@ -172,11 +185,46 @@ fn prove(
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
     let repair = occystrap_output::write::repair_command::command(receipt, target);
     let repair = Some(repair.as_str());
-    let proof = match memory {
-        Some(memory) => {
-            verify::verify_again(receipt, target, level, outcomes, repair, memory, context)
-        }
-        None => verify::verify(receipt, target, level, outcomes, repair, context),
+    let prove = || {
+        let proof = match memory {
+            Some(memory) => {
+                verify::verify_again(receipt, target, level, outcomes, repair, memory, context)
+            }
+            None => verify::verify(receipt, target, level, outcomes, repair, context),
+        };
+        proof.map_err(|error| error.with_effect("it was written, and is not verified"))
     };
-    proof.map(Some).map_err(|error| error.with_effect("it was written, and is not verified"))
+    let mut proof = prove()?;
+    let mut pauses = LATE.into_iter();
+    while lacks_only_manifests(&proof)
+        && matches!(target.endpoint, Endpoint::Repository(..))
+        && let Some(pause) = pauses.next()
+    {
+        tracing::info!("the registry does not have the manifest yet: asking again in {pause:?}");
+        pause_for(pause, context)?;
+        memory.inspect(|memory| memory.forget_absent());
+        proof = prove()?;
+    }
+    Ok(Some(proof))
+}
+
+/// Waits for a registry that does not have yet what it has just accepted: its replicas lag behind, or a cache has the
+/// earlier answer.
+const LATE: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+
+/// Returns whether nothing is wrong but that manifests are not there.
+fn lacks_only_manifests(proof: &Verification) -> bool {
+    let mut bad = proof.objects.iter().filter(|object| object.status.is_bad()).peekable();
+    bad.peek().is_some()
+        && bad.all(|object| object.kind == "manifest" && object.status == Status::Missing)
+}
+
+fn pause_for(pause: Duration, context: &Context) -> Result<()> {
+    let until = Instant::now() + pause;
+    while Instant::now() < until {
+        context.cancel.check()?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }

@@ -25,6 +25,9 @@ pub fn move_wholes(request: &Request, context: &Context) -> Result<Vec<ImageRepo
             images.map(|image| Whole::Image(Box::new(image))).collect()
         }
     };
+    if wholes.iter().flat_map(Whole::images).nth(1).is_some() {
+        request.target.for_many_images();
+    }
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for whole in &wholes {
         let (moved, kept) = move_whole(request, whole, context)?;

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use self::events::{JsonLines, Receivers, Said};
 use super::{Host, printed};
@@ -37,6 +38,7 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
+    check_platform(host)?;
     match command {
         MirrorCommand::Plan(options) => plan(options, host, out, err),
         MirrorCommand::Run(options) => work(options, host, out, err, false),
@@ -57,6 +59,17 @@ pub fn run(
             prove::prune(&read(&options.mirror, err)?, options, host, (out, err))
         }
     }
+}
+
+/// Errors where the user chooses a platform: the file has those of each image.
+fn check_platform(host: &Host<'_>) -> Result<()> {
+    let global = host.global;
+    let parts = [&global.os, &global.architecture, &global.variant];
+    if global.platform.is_none() && parts.iter().all(|part| part.is_none()) {
+        return Ok(());
+    }
+    Err(Error::usage("the platforms of a mirror are in its file, and not on the command line")
+        .hint("write 'platforms: [linux/amd64]' in the entry or in 'defaults'"))
 }
 
 /// Errors where the user wants a document that this command does not print.
@@ -141,14 +154,13 @@ fn work(
         only: options.only.clone(),
         recheck: options.recheck,
         fail_fast: options.fail_fast,
+        max_duration: options.max_duration.map(Duration::from_secs),
         is_retry,
         movers: host.session.images_at_once(),
     };
     let (say, said) = channel();
     let events = (format == OutputFormat::Jsonl).then(|| JsonLines::new(say.clone()));
-    if let Some(events) = &events {
-        events.watch(&services.context);
-    }
+    events::watch_pauses(say.clone(), !host.global.quiet, events.is_some(), &services.context);
     let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet };
     let receivers = Receivers { lines, events, board: board.clone() };
     let ended = thread::scope(|scope| {
@@ -162,7 +174,9 @@ fn work(
         for line in said {
             // A run goes on without its reader.
             let _ = host.session.bars().above(|| match line {
-                Said::Text(line) => writeln!(err, "{}", printable(&line)),
+                Said::Text(lines) => {
+                    lines.iter().try_for_each(|line| writeln!(err, "{}", printable(line)))
+                }
                 Said::Event(event) => write_json_line(out, &event).and_then(|()| out.flush()),
             });
         }
@@ -174,9 +188,10 @@ fn work(
         write_error(err, error).map_err(printed)?;
     }
     writeln!(err, "{}", totals::line(&ended)).map_err(printed)?;
-    if ended.is_interrupted {
+    if ended.is_interrupted || ended.is_out_of_time {
         let again = format!("occystrap mirror run {}", options.mirror.file.display());
-        writeln!(err, "Stopped. What is done is recorded; '{again}' goes on").map_err(printed)?;
+        let why = if ended.is_interrupted { "Stopped" } else { "The time is over" };
+        writeln!(err, "{why}. What is done is recorded; '{again}' goes on").map_err(printed)?;
     }
     let code = totals::exit_code(&ended, options.strict);
     if format == OutputFormat::Jsonl {
@@ -194,9 +209,13 @@ struct Lines {
 
 impl Lines {
     fn say(&self, line: &str) {
+        self.say_all(vec![line.to_owned()]);
+    }
+
+    fn say_all(&self, lines: Vec<String>) {
         let say = self.say.lock().unwrap_or_else(PoisonError::into_inner);
         // The receiver lives as long as the run.
-        let _ = say.send(Said::Text(line.to_owned()));
+        let _ = say.send(Said::Text(lines));
     }
 }
 
@@ -223,6 +242,15 @@ impl RunEvents for Lines {
         }
     }
 
+    fn paused(&self, host: &str, pulls_left: u64, pause: Duration) {
+        if !self.is_quiet {
+            let seconds = pause.as_secs();
+            self.say(&format!(
+                "{host} gives {pulls_left} more pulls, and 'pulls-left' keeps them: asking again in {seconds} s"
+            ));
+        }
+    }
+
     fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
         let (source, to) = (&item.source, &item.destination.name);
         let line = match record.ending {
@@ -238,13 +266,12 @@ impl RunEvents for Lines {
             Ending::Blocked => format!("blocked {source} -> {to}"),
             Ending::Retry { .. } => format!("later {source} -> {to}"),
         };
-        self.say(&line);
+        let mut lines = vec![line];
         if let Some(error) = &record.error {
-            self.say(&format!("  {}", error.message));
-            if let Some(hint) = &error.hint {
-                self.say(&format!("  hint: {hint}"));
-            }
+            lines.push(format!("  {}", error.message));
+            lines.extend(error.hint.iter().map(|hint| format!("  hint: {hint}")));
         }
+        self.say_all(lines);
     }
 }
 

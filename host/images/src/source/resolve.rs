@@ -19,6 +19,20 @@ use occystrap_layer::image::{Content, Family, Image, Index, Layer, ListedImage, 
 use occystrap_net::web::Elsewhere;
 
 /// Returns a layer that a manifest lists: in the store where that has it, else at the URLs that the manifest names.
+/// Checks that a blob of 0 bytes has their digest: it is never asked for.
+fn check_nothing(blob: &Descriptor, place: &str) -> Result<()> {
+    let nothing = Digest::of(b"");
+    match blob.size == 0 && blob.digest != nothing {
+        true => Err(Error::mismatch(
+            format!("{place}: digest of a blob of 0 bytes"),
+            nothing,
+            blob.digest,
+        )
+        .hint("the manifest states a wrong size: build the image again")),
+        false => Ok(()),
+    }
+}
+
 fn layer(
     store: &dyn ContentStore,
     listed: &RawDescriptor,
@@ -26,6 +40,7 @@ fn layer(
     called: &str,
 ) -> Result<Layer> {
     let stored = listed.promised(store.place())?;
+    check_nothing(&stored, &format!("{}: {called}", store.place()))?;
     let Some(elsewhere) = Elsewhere::of(listed) else {
         return stored_layer(store, stored, diff_id, called);
     };

@@ -53,6 +53,29 @@ pub struct Destination {
     pub digest: Option<Digest>,
 }
 
+impl Destination {
+    /// Returns the name in one spelling, so that two spellings of one place are equal: without options, with the host in
+    /// lower case, and without `//` and `/./` in a path.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let of_image = self.name.strip_prefix(self.uri.as_str()).unwrap_or_default();
+        let bare = self.uri.split('?').next().unwrap_or_default();
+        let (scheme, rest) = bare.split_once("://").unwrap_or(("", bare));
+        let place = match scheme {
+            "registry" => match rest.split_once('/') {
+                Some((host, path)) => format!("{}/{path}", host.to_ascii_lowercase()),
+                None => rest.to_ascii_lowercase(),
+            },
+            _ => {
+                let parts = rest.split('/').filter(|part| !matches!(*part, "" | "."));
+                let root = if rest.starts_with('/') { "/" } else { "" };
+                format!("{root}{}", parts.collect::<Vec<_>>().join("/"))
+            }
+        };
+        format!("{scheme}://{place}{of_image}")
+    }
+}
+
 impl Template {
     /// Parses `to`. Errors say what is wrong, without the place, and have a hint.
     pub fn parse(text: &str) -> Result<Self> {
@@ -220,6 +243,23 @@ mod tests {
 
     fn source(text: &str) -> Reference {
         Reference::parse(text).unwrap()
+    }
+
+    #[test]
+    fn spellings_of_one_place_are_equal() {
+        let place = |to: &str| {
+            Template::parse(to).unwrap().destination(&source("quay.io/a/b:1")).unwrap().place()
+        };
+        for (one, other, is_same) in [
+            ("localhost:5000/q", "LOCALHOST:5000/q?insecure=true", true),
+            ("localhost:5000/q", "localhost:5001/q", false),
+            ("oci-layout:///x/l", "oci-layout:///x//./l/", true),
+            ("oci-layout:///x/l", "oci-layout://x/l", false),
+            ("oci-layout://./l", "oci-layout://l", true),
+            ("dir:///x?unique_names=true", "dir:////x?unique_names=true", true),
+        ] {
+            assert_eq!(place(one) == place(other), is_same, "{one} {other}");
+        }
     }
 
     #[test]

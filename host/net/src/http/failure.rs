@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError};
 use super::peer::Peer;
 use super::proxy::Proxy;
 use super::tls;
-use occystrap_base::error::{Error, Kind, io_reason};
+use occystrap_base::error::{Error, FaultOrigin, Kind, io_reason};
 
 /// Error for a name all of whose addresses are outside of what the user allowed.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,8 @@ impl Failure {
     /// Returns the error, where no further attempt is made.
     pub fn into_error(self) -> Error {
         match self {
-            Self::Lasting(error) | Self::Passing { error, .. } | Self::Ended(error) => error,
+            Self::Lasting(error) => lasting(error),
+            Self::Passing { error, .. } | Self::Ended(error) => error,
         }
     }
 
@@ -89,6 +90,14 @@ impl Failure {
             true => unreachable(peer, "no answer in time"),
             false => unreachable(peer, &reason),
         }
+    }
+}
+
+/// Marks an error of the network that another attempt would meet again.
+pub(crate) fn lasting(error: Error) -> Error {
+    match (error.kind(), error.origin()) {
+        (Kind::Network, None) => error.with_origin(FaultOrigin::Lasting),
+        _ => error,
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::failure::Failure;
+use super::failure::{Failure, lasting};
 use super::pace::sleep_until;
 use super::settings::Settings;
 use occystrap_base::cancel::Cancel;
@@ -54,7 +54,7 @@ impl Budget {
         cancel: &Cancel,
     ) -> Result<()> {
         let (error, asked) = match failure {
-            Failure::Lasting(error) => return Err(error),
+            Failure::Lasting(error) => return Err(lasting(error)),
             Failure::Passing { error, wait } => (error, wait),
             Failure::Ended(error) => (error, None),
         };

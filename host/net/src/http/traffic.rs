@@ -19,6 +19,28 @@ pub struct Traffic {
     sent: AtomicU64,
     mounted: AtomicU64,
     watcher: Mutex<Option<PauseWatcher>>,
+    pulls: Mutex<BTreeMap<String, PullsLeft>>,
+}
+
+/// What a registry still gives: the header `RateLimit-Remaining: N;w=SECONDS` of Docker Hub (the IETF draft "RateLimit
+/// header fields for HTTP", 03).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullsLeft {
+    /// Number of pulls.
+    pub number: u64,
+    /// Time for which the registry counts pulls, if it says that.
+    pub window: Option<Duration>,
+}
+
+impl PullsLeft {
+    /// Parses the value of the header. Returns `None` for anything else.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        let mut parts = value.split(';').map(str::trim);
+        let number = parts.next()?.parse().ok()?;
+        let window = parts.find_map(|part| part.strip_prefix("w=")?.trim().parse().ok());
+        Some(Self { number, window: window.map(Duration::from_secs) })
+    }
 }
 
 /// What a run has asked and sent since it was counted last.
@@ -50,6 +72,19 @@ impl Traffic {
     /// Drops the function that gets pauses.
     pub fn stop_watching(&self) {
         *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Returns what a host said last of the pulls that it still gives. `host` is the name that requests have.
+    #[must_use]
+    pub fn pulls_left(&self, host: &str) -> Option<PullsLeft> {
+        self.pulls.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied()
+    }
+
+    pub(crate) fn note_pulls(&self, host: &str, left: PullsLeft) {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        if pulls.len() < MOST_PAIRS || pulls.contains_key(host) {
+            pulls.insert(host.to_owned(), left);
+        }
     }
 
     fn answers(&self) -> MutexGuard<'_, BTreeMap<(String, u16), u64>> {
@@ -91,6 +126,22 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn what_a_host_still_gives_is_a_number_and_a_window() {
+        let window = Some(Duration::from_secs(21_600));
+        for (value, left) in [
+            ("76;w=21600", Some(PullsLeft { number: 76, window })),
+            (" 76 ; w=21600 ", Some(PullsLeft { number: 76, window })),
+            ("0", Some(PullsLeft { number: 0, window: None })),
+            ("76;w=soon", Some(PullsLeft { number: 76, window: None })),
+            ("", None),
+            ("many;w=21600", None),
+            ("-1", None),
+        ] {
+            assert_eq!(PullsLeft::parse(value), left, "{value}");
+        }
+    }
 
     #[test]
     fn what_was_taken_is_not_counted_again() {

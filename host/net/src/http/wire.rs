@@ -20,8 +20,12 @@ use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
 use super::retry::{Budget, is_passing, retry_after};
 use super::settings::Settings;
+use super::traffic::PullsLeft;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
+
+/// The header in which Docker Hub says how many pulls it still gives.
+const PULLS_LEFT: &str = "ratelimit-remaining";
 
 /// Settings and services of exchanges. Cheap to clone.
 #[derive(Clone)]
@@ -158,6 +162,10 @@ impl Wire {
             let response = sent.inspect_err(|_| traffic.count_answer(host, 0))?;
             let status = response.status();
             traffic.count_answer(host, status.as_u16());
+            let left = response.headers().get(PULLS_LEFT);
+            if let Some(left) = left.and_then(|value| PullsLeft::parse(value.to_str().ok()?)) {
+                traffic.note_pulls(host, left);
+            }
             // A path that a server chose may be signed; any query may be.
             let path = if url == call.url { call.shown_path() } else { "..." };
             let (method, status_code) = (&call.method, status.as_u16());

@@ -90,6 +90,12 @@ impl RegistryClient {
         self.known.referrer_apis()
     }
 
+    /// Returns the name that requests to a registry have: `registry-1.docker.io` for `docker.io`.
+    #[must_use]
+    pub fn request_host(&self, host: &str) -> Option<String> {
+        request_host(host, &self.settings)
+    }
+
     /// Returns a client that shares connections, tokens and rate limit, and is cancelled separately.
     #[must_use]
     pub fn with_cancel(&self, cancel: Cancel) -> Self {
@@ -168,11 +174,16 @@ impl Repository {
 
 /// Returns the rates of single hosts, by the server that is asked.
 fn host_rates(settings: &Settings) -> impl Iterator<Item = (String, f64)> {
-    settings.host_rates.iter().filter_map(|(host, rate)| {
-        let reference = Reference::parse(&format!("{host}/any")).ok()?;
-        let endpoint = reference.endpoint(settings.insecure).ok()?;
-        Some((Peer::new(&endpoint, &settings.proxies).host().to_owned(), *rate))
-    })
+    settings
+        .host_rates
+        .iter()
+        .filter_map(|(host, rate)| Some((request_host(host, settings)?, *rate)))
+}
+
+fn request_host(host: &str, settings: &Settings) -> Option<String> {
+    let reference = Reference::parse(&format!("{host}/any")).ok()?;
+    let endpoint = reference.endpoint(settings.insecure).ok()?;
+    Some(Peer::new(&endpoint, &settings.proxies).host().to_owned())
 }
 
 /// Makes a pool of connections. `folder` has the certificates of a registry's folders. `adapt` completes the

@@ -18,6 +18,9 @@ pub trait BlobRecord: Send + Sync {
     /// Returns a repository of a host, other than `except`, that had a blob.
     fn repository_with(&self, host: &str, except: &str, digest: Digest) -> Option<String>;
 
+    /// Returns whether a blob of a host was found damaged or missing, and was not read since.
+    fn is_bad(&self, host: &str, digest: Digest) -> bool;
+
     /// Records that a repository of a host has a blob now. Runs that follow need not send it, whatever becomes of this
     /// one.
     fn landed(&self, host: &str, repository: &str, digest: Digest, size: u64);

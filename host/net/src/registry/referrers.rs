@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
 
 use super::repository::{Repository, named, unexpected};
-use crate::http::retry::Budget;
+use crate::http::retry::{Budget, is_passing};
 use crate::http::wire::Call;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, RawDescriptor};
@@ -229,11 +229,7 @@ impl Repository {
             let mut answer = sent.map_err(|error| self.named_or_auth(error, &place))?;
             match answer.status() {
                 StatusCode::OK => {}
-                StatusCode::NOT_FOUND
-                | StatusCode::METHOD_NOT_ALLOWED
-                | StatusCode::NOT_IMPLEMENTED
-                    if found.is_empty() =>
-                {
+                status if lacks_api(status) && found.is_empty() => {
                     self.note_referrers_api(false);
                     return Ok(None);
                 }
@@ -285,8 +281,12 @@ impl Repository {
             Err(error) => return Err(error),
         };
         let place = self.place_of(&tag);
-        let listed = manifest.is_index().then(|| entries(&manifest.bytes)).flatten();
-        let listed = listed.ok_or_else(|| {
+        // GitLab takes `sha256-<hex>` for the digest itself. A tag that names no index means that there are no referrers
+        // (distribution specification, "Listing Referrers").
+        if manifest.digest == subject || !manifest.is_index() {
+            return Ok(Vec::new());
+        }
+        let listed = entries(&manifest.bytes).ok_or_else(|| {
             Error::source(format!("{place}: the tag of referrers names no index of them"))
         })?;
         let referrer = |entry: &RawDescriptor| {
@@ -295,6 +295,16 @@ impl Repository {
             Ok(Referrer { subject, digest, kind, found_by })
         };
         listed.iter().map(referrer).collect()
+    }
+}
+
+/// Returns whether a registry that answers a status does not have the API for referrers. Artifactory answers 406, and others
+/// 400, to a path that they do not know. Refused logins and limits say nothing of the API.
+fn lacks_api(status: StatusCode) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => false,
+        StatusCode::NOT_IMPLEMENTED => true,
+        status => status.is_client_error() && !is_passing(status),
     }
 }
 

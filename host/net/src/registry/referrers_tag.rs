@@ -34,6 +34,13 @@ impl Repository {
                 Err(error) => return Err(error),
             };
             let merged = match &old {
+                Some(old) if old.digest == subject => {
+                    let message = format!(
+                        "{place}: the registry takes this tag for the digest, and has no API for referrers: it can hold none"
+                    );
+                    return Err(Error::destination(message)
+                        .hint("move the image without referrers to this registry"));
+                }
                 Some(old) if !old.is_index() => {
                     let message = format!("{place}: the tag of referrers names no index of them");
                     return Err(Error::destination(message)

@@ -17,9 +17,9 @@ use super::session::{AuthSession, Pass, Sessions, usable};
 use crate::http::failure::Failure;
 use crate::http::peer::Peer;
 use crate::http::resume_state::Ends;
-use crate::http::retry::Budget;
+use crate::http::retry::{Budget, is_passing};
 use crate::http::wire::{Answer, Call, Wire};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::digest::Digest;
 use occystrap_base::oci::manifest::{LARGEST_MANIFEST, Manifest};
 use occystrap_base::oci::name::is_tag;
@@ -350,6 +350,10 @@ fn ends_early(place: &str, answer: &Answer, end: u64) -> Error {
 /// Returns the error for a status that is unexpected for this call.
 pub(super) fn unexpected(place: &str, answer: &Answer, status: StatusCode) -> Error {
     let error = Error::new(Kind::Network, format!("{place}: {} answered {status}", answer.host));
+    let error = match status.is_client_error() && !is_passing(status) {
+        true => error.with_origin(FaultOrigin::Lasting),
+        false => error,
+    };
     match answer.hint() {
         Some(hint) => error.hint(hint),
         None => error,

@@ -25,6 +25,14 @@ impl Repository {
         self.known_blob(digest).filter(|blob| is_many && blob.proof >= BlobProof::Seen)
     }
 
+    /// Returns whether earlier runs found the blob damaged at this host, so that it must be sent and read in full: some
+    /// registries keep the damaged bytes, whatever they are sent.
+    #[must_use]
+    pub fn is_suspect(&self, digest: Digest) -> bool {
+        let record = self.known_blobs().lock().record.clone();
+        record.is_some_and(|record| record.is_bad(self.host(), digest))
+    }
+
     /// Notes that a blob was sent to this repository, and counts its bytes.
     pub fn note_sent(&self, digest: Digest, size: u64) {
         self.wire().counters.count_sent(size);

@@ -107,9 +107,17 @@ impl Repository {
         place: &str,
         list: &str,
     ) -> Result<Option<Url>> {
-        let Some(target) = answer.headers().get_all(LINK).iter().find_map(next_target) else {
-            return Ok(None);
-        };
+        let mut target = None;
+        for header in answer.headers().get_all(LINK) {
+            // A list whose end is not known may lack tags, which would count as removed.
+            let found = next_target(header).ok_or_else(|| {
+                let host = &answer.host;
+                let message = format!("{place}: {host} sent a header 'Link' that is no link");
+                Error::source(format!("{message}: the rest of {list} is not known"))
+            })?;
+            target = target.or(found);
+        }
+        let Some(target) = target else { return Ok(None) };
         let next = answer.url().join(&target).map_err(|_| {
             Error::source(format!("{place}: {} names a next page that is no URL", answer.host))
         })?;
@@ -160,18 +168,72 @@ impl Repository {
     }
 }
 
-/// Returns the target of a link with the relation `next`.
-fn next_target(header: &HeaderValue) -> Option<String> {
-    let text = header.to_str().ok()?;
-    text.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters.split(';').any(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let value = value.trim().trim_matches('"');
-            name.trim().eq_ignore_ascii_case("rel") && value.split(' ').any(|one| one == "next")
-        });
-        is_next.then(|| target.to_owned())
-    })
+/// Returns the target of a link with the relation `next` (RFC 8288, 3), if there is one; `None` for a header that is no list
+/// of links. Relations are compared without case. Some registries write a link without a relation, without brackets or
+/// with single quotes: their clients read it as the next page.
+fn next_target(header: &HeaderValue) -> Option<Option<String>> {
+    let mut rest = header.to_str().ok()?.trim_start();
+    let mut next = None;
+    while !rest.is_empty() {
+        let (target, parameters) = match rest.strip_prefix('<') {
+            Some(bracketed) => bracketed.split_once('>')?,
+            None => rest.split_at(rest.find([';', ',']).unwrap_or(rest.len())),
+        };
+        let (relation, after) = relation(parameters)?;
+        let is_next = match relation {
+            Some(relation) => {
+                relation.split_whitespace().any(|one| one.eq_ignore_ascii_case("next"))
+            }
+            None => true,
+        };
+        let target = target.trim();
+        if target.is_empty() {
+            return None;
+        }
+        if is_next {
+            next.get_or_insert(target.to_owned());
+        }
+        rest = after;
+    }
+    Some(next)
+}
+
+/// Reads the parameters of a link. Returns the value of the first `rel`, and what follows the link; `None` for what is no
+/// list of parameters.
+fn relation(parameters: &str) -> Option<(Option<&str>, &str)> {
+    let (mut relation, mut rest) = (None, parameters.trim_start());
+    loop {
+        rest = match rest.chars().next() {
+            None => return Some((relation, rest)),
+            Some(',') => return Some((relation, rest[1..].trim_start_matches([' ', '\t', ',']))),
+            Some(';') => rest[1..].trim_start(),
+            Some(_) => return None,
+        };
+        let end = rest.find(['=', ';', ',']).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        let Some(value) = after.strip_prefix('=') else {
+            rest = after;
+            continue;
+        };
+        let value = value.trim_start();
+        let (value, after) = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => {
+                let inner = &value[1..];
+                let mut before = ' ';
+                let end = inner.find(|c| {
+                    let is_end = c == quote && before != '\\';
+                    before = if before == '\\' { ' ' } else { c };
+                    is_end
+                })?;
+                (&inner[..end], &inner[end + 1..])
+            }
+            _ => value.split_at(value.find([';', ',']).unwrap_or(value.len())),
+        };
+        if name.trim().eq_ignore_ascii_case("rel") && relation.is_none() {
+            relation = Some(value.trim());
+        }
+        rest = after.trim_start();
+    }
 }
 
 #[cfg(test)]
@@ -182,13 +244,22 @@ mod tests {
     fn the_next_page_is_found_among_links() {
         let target = |text: &'static str| next_target(&HeaderValue::from_static(text));
         let is = |text, expected: Option<&str>| {
-            assert_eq!(target(text).as_deref(), expected, "{text}");
+            assert_eq!(target(text).unwrap().as_deref(), expected, "{text}");
         };
         is("</v2/a/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/a/tags/list?last=b&n=2"));
         is("<x>; rel=prev, <y>;rel=next", Some("y"));
         is("<x>; title=\"a\"; REL=\"last next\"", Some("x"));
         is("<x>; rel=\"last\"", None);
-        is("x; rel=next", None);
+        is("<x>; rel=\"Next\"", Some("x"));
+        is("<x>; title=\"a, \\\"b; rel=last\"; rel=\"next\"", Some("x"));
+        is("<x?p=1,2>; rel=\"next\"", Some("x?p=1,2"));
+        is("<a>; rel=first; rel=next, , <x>; rel='next'", Some("x"));
+        is("<x>", Some("x"));
+        is("x; rel=next", Some("x"));
+        is("<x> ; rel = next ;", Some("x"));
         is("", None);
+        for wrong in ["<x", "<x>y; rel=next", "<x>; rel=\"next", "<>; rel=next", ";"] {
+            assert_eq!(target(wrong), None, "{wrong}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use occystrap_net::registry::Repository;
 async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
     match at.known_blob(blob.digest) {
         Some(known) if known.size == blob.size => return Ok(true),
-        None if at.is_new() => return Ok(false),
+        None if at.is_new() || at.is_suspect(blob.digest) => return Ok(false),
         _ => {}
     }
     match at.stat_blob(blob.digest).await {
@@ -42,6 +42,9 @@ pub async fn delivery(
 ) -> Result<Delivery> {
     if is_present(to, blob).await? {
         return Ok(Delivery::Present);
+    }
+    if to.is_suspect(blob.digest) {
+        return Ok(Delivery::Sent);
     }
     let source = source.filter(|source| to.same_registry(source) && source.name() != to.name());
     let other = match source {

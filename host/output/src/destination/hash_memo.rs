@@ -147,6 +147,13 @@ impl HashMemo {
         self.remote().manifests.insert(reference.to_owned(), manifest);
     }
 
+    /// Forgets which manifests are not there, and how clients resolve names: a registry may have them now.
+    pub fn forget_absent(&self) {
+        let mut remote = self.remote();
+        remote.manifests.retain(|_, manifest| manifest.is_some());
+        remote.resolved.clear();
+    }
+
     /// Returns what is known of how clients resolve a name.
     #[must_use]
     pub fn recall_resolved(&self, reference: &str) -> Option<Result<()>> {

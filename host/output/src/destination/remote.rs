@@ -69,6 +69,12 @@ impl RepositoryReader {
         self.repository.proved_blob(digest)
     }
 
+    /// Returns whether a blob must be read in full here: [`Repository::is_suspect`].
+    #[must_use]
+    pub fn is_suspect(&self, digest: Digest) -> bool {
+        self.repository.is_suspect(digest)
+    }
+
     /// Notes what a verification found of a blob here: [`Repository::note_blob`].
     pub fn note_blob(&self, digest: Digest, blob: KnownBlob) {
         self.repository.note_blob(digest, blob);

@@ -326,6 +326,14 @@ impl Target {
         }
     }
 
+    /// Lets what is found at the destination for one image count for the others of this run
+    /// ([`RegistryClient::for_many_images`]).
+    pub fn for_many_images(&self) {
+        if let Endpoint::Repository(_, client) = &self.endpoint {
+            let _ = client.clone().for_many_images();
+        }
+    }
+
     /// Returns whether it holds one image under one name.
     #[must_use]
     pub fn holds_one(&self) -> bool {

@@ -1,7 +1,9 @@
 //! The events of a run, as the user gets them: lines for people, lines of progress, and events for programs (`-O jsonl`).
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -15,8 +17,8 @@ use occystrap_net::context::Context;
 
 /// What a run tells, for the thread that writes.
 pub enum Said {
-    /// A line on standard error.
-    Text(String),
+    /// Lines about one thing, on standard error, with nothing between them.
+    Text(Vec<String>),
     /// An event, a line on standard output.
     Event(Value),
 }
@@ -49,6 +51,13 @@ impl<T: RunEvents> RunEvents for Receivers<T> {
         }
     }
 
+    fn paused(&self, host: &str, pulls_left: u64, pause: Duration) {
+        self.lines.paused(host, pulls_left, pause);
+        if let Some(events) = &self.events {
+            events.paused(host, pulls_left, pause);
+        }
+    }
+
     fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
         let name = item.source.to_string();
         match record.ending {
@@ -72,24 +81,37 @@ impl JsonLines {
         Self(Mutex::new(to))
     }
 
-    /// Tells also which hosts asked not to be asked for a while.
-    pub fn watch(&self, context: &Context) {
-        let to = Self(Mutex::new(self.sender()));
-        context.counters.traffic().watch_pauses(move |host, wait| {
-            to.tell("paused", json!({ "host": host, "seconds": wait.as_secs() }));
-        });
-    }
-
-    fn sender(&self) -> Sender<Said> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn tell(&self, event: &str, more: Value) {
         let line = line(event, more);
         let to = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The receiver lives as long as the run.
         let _ = to.send(Said::Event(line));
     }
+}
+
+/// Shortest pause that people are told of.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+
+/// Tells which hosts asked not to be asked for a while: programs of each pause, where `has_events`, and people of long
+/// ones, where `has_lines`.
+pub fn watch_pauses(to: Sender<Said>, has_lines: bool, has_events: bool, context: &Context) {
+    let events = has_events.then(|| JsonLines::new(to.clone()));
+    // Every request in work meets the same pause.
+    let told = Mutex::new((to, BTreeMap::<String, Instant>::new()));
+    context.counters.traffic().watch_pauses(move |host, wait| {
+        if let Some(events) = &events {
+            events.tell("paused", json!({ "host": host, "seconds": wait.as_secs() }));
+        }
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_known = told.1.get(host).is_some_and(|until| now + wait / 2 < *until);
+        if has_lines && wait >= LONG_PAUSE && !is_known {
+            told.1.insert(host.to_owned(), now + wait);
+            let line = format!("{host} asks for a pause of {} s", wait.as_secs());
+            // The receiver lives as long as the run.
+            let _ = told.0.send(Said::Text(vec![line]));
+        }
+    });
 }
 
 /// Returns the last event of a run.
@@ -128,6 +150,11 @@ impl RunEvents for JsonLines {
 
     fn started(&self, item: &Item<'_>) {
         self.tell("started", named(item));
+    }
+
+    fn paused(&self, host: &str, pulls_left: u64, pause: Duration) {
+        let seconds = pause.as_secs();
+        self.tell("paused", json!({ "host": host, "seconds": seconds, "pulls_left": pulls_left }));
     }
 
     fn ended(&self, item: &Item<'_>, record: &FinishedItem) {

@@ -119,11 +119,15 @@ impl Compare for CheckedRepository<'_> {
         match &expectation.place {
             Place::Blob { digest } => {
                 let diff_id = self.claims.diff_id(expectation.role);
-                if self.is_proved(*digest, expectation.size, diff_id) {
+                let level = match self.remote.is_suspect(*digest) {
+                    true => Level::Full,
+                    false => self.level,
+                };
+                if self.is_proved(*digest, expectation.size, diff_id, level) {
                     return self.memory.remember_size(*digest, expectation.size);
                 }
-                self.check_blob(*digest, expectation.size, diff_id, object);
-                self.note(*digest, expectation.size, diff_id, object);
+                self.check_blob(*digest, expectation.size, diff_id, level, object);
+                self.note(*digest, expectation.size, diff_id, level, object);
             }
             Place::Manifest { reference } => self.check_manifest(reference, object),
             _ => object.misplaced(),
@@ -134,9 +138,15 @@ impl Compare for CheckedRepository<'_> {
 impl CheckedRepository<'_> {
     /// Returns whether this run has already verified the blob here, as thoroughly as now: for another image, or right
     /// after it was mounted.
-    fn is_proved(&self, digest: Digest, expected: Option<u64>, diff_id: Option<Digest>) -> bool {
+    fn is_proved(
+        &self,
+        digest: Digest,
+        expected: Option<u64>,
+        diff_id: Option<Digest>,
+        level: Level,
+    ) -> bool {
         let Some(known) = self.remote.proved_blob(digest) else { return false };
-        let is_enough = match self.level {
+        let is_enough = match level {
             Level::Fast => known.proof >= BlobProof::Seen,
             Level::Full => known.proof == BlobProof::Read && known.diff_id == diff_id,
         };
@@ -149,11 +159,12 @@ impl CheckedRepository<'_> {
         digest: Digest,
         expected: Option<u64>,
         diff_id: Option<Digest>,
+        level: Level,
         object: &CheckedObject,
     ) {
         match expected.filter(|_| object.status == Status::Ok) {
             Some(size) => {
-                let proof = match self.level {
+                let proof = match level {
                     Level::Fast => BlobProof::Seen,
                     Level::Full => BlobProof::Read,
                 };
@@ -168,6 +179,7 @@ impl CheckedRepository<'_> {
         digest: Digest,
         expected: Option<u64>,
         diff_id: Option<Digest>,
+        level: Level,
         object: &mut CheckedObject,
     ) {
         let known = self.memory.recall_size(digest);
@@ -177,9 +189,7 @@ impl CheckedRepository<'_> {
                 size
             }
             // Reading the whole blob shows more than the request for its end.
-            Err(error)
-                if self.level == Level::Full && error.is_unconfirmed() && expected.is_some() =>
-            {
+            Err(error) if level == Level::Full && error.is_unconfirmed() && expected.is_some() => {
                 expected
             }
             Err(error) => return fail_unread(object, &error),
@@ -190,7 +200,7 @@ impl CheckedRepository<'_> {
         if let Some(expected) = expected.filter(|expected| *expected != size) {
             return object.record(Flaw::size(expected, size));
         }
-        if self.level == Level::Fast {
+        if level == Level::Fast {
             return;
         }
         if let Some(diff_id) = diff_id {

@@ -1,0 +1,60 @@
+//! Limits of a mirror: the pulls that a registry gives, and the time of a run.
+
+use std::time::{Duration, Instant};
+
+use crate::support::cli::Sandbox;
+use crate::support::mirrored::{FILE, Mirrored, mirror};
+use crate::support::registry::{ALWAYS, Fault, Registry};
+
+/// The header of Docker Hub. A window of a minute is asked for again after a second.
+fn pulls(number: u32) -> Fault {
+    Fault::Header("ratelimit-remaining", format!("{number};w=60"))
+}
+
+#[test]
+fn pulls_that_the_file_leaves_are_waited_for() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let many = Mirrored::at(&source, 1, 4);
+    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let limits = format!("hosts:\n  {}: {{pulls-left: 5}}\n", source.url_host());
+    std::fs::write(sandbox.path(FILE), text + &limits).unwrap();
+    // The first image leaves 4 pulls; two questions later there are more.
+    source.fault("GET", "/manifests/", pulls(4), 1);
+    source.fault("HEAD", "/manifests/", pulls(4), 2);
+    source.fault("HEAD", "/manifests/", pulls(50), ALWAYS);
+    let began = Instant::now();
+    let ran = mirror(&sandbox, "run", &["--image-parallel", "1"]);
+    ran.exits(0).says("4/4 images").says("4 verified");
+    let host = source.url_host();
+    let said =
+        format!("{host} gives 4 more pulls, and 'pulls-left' keeps them: asking again in 1 s");
+    assert_eq!(ran.stderr.matches(&said).count(), 3, "{}", ran.stderr);
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(source.requests_of("HEAD", "/manifests/").len(), 3);
+
+    // Where nothing has to be moved, nothing waits.
+    source.mend();
+    source.fault("HEAD", "/manifests/", pulls(0), ALWAYS);
+    let began = Instant::now();
+    mirror(&sandbox, "run", &[]).exits(0).says("4 unchanged");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_run_with_a_time_ends_between_images_and_the_next_one_goes_on() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let many = Mirrored::at(&source, 2, 10);
+    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    destination.fault("PUT", "/manifests/", Fault::Delay(Duration::from_millis(300)), ALWAYS);
+    let ran = mirror(&sandbox, "run", &["--image-parallel", "1", "--max-duration", "1s"]);
+    ran.exits(130).says(
+        "The time is over. What is done is recorded; 'occystrap mirror run mirror.yaml' goes on",
+    );
+    assert!(!ran.stderr.contains("FAILED") && !ran.stderr.contains("0/20"), "{}", ran.stderr);
+    mirror(&sandbox, "status", &[]).exits(0).prints("stopped");
+    destination.mend();
+    let done = destination.requests_of("PUT", "/manifests/").len();
+    mirror(&sandbox, "run", &["--max-duration", "1h"]).exits(0).says("20/20 images");
+    assert_eq!(destination.requests_of("PUT", "/manifests/").len(), 20, "{done} were there");
+}
