@@ -188,8 +188,9 @@ fn the_schema_has_every_key_with_a_description() {
 
 #[test]
 fn the_files_of_the_manual_are_accepted() {
-    let manual = include_str!("../../../../docs/mirroring.md");
-    let lines: Vec<&str> = manual.lines().collect();
+    let first = include_str!("../../../../docs/mirroring.md");
+    let reference = include_str!("../../../../docs/mirror-file.md");
+    let lines: Vec<&str> = first.lines().chain(reference.lines()).collect();
     let mut count = 0;
     for start in (0..lines.len()).filter(|line| lines[*line] == "    version: 1") {
         let block = lines[start..].iter().take_while(|line| line.starts_with("    "));
