@@ -201,3 +201,14 @@ fn the_files_of_the_manual_are_accepted() {
     }
     assert_eq!(count, 3);
 }
+
+#[test]
+fn the_files_of_the_examples_are_accepted() {
+    for text in [
+        include_str!("../../../../examples/mirror/three-images/mirror.yaml"),
+        include_str!("../../../../examples/mirror/nightly/mirror.yaml"),
+    ] {
+        let parsed = Document::parse("mirror.yaml", text);
+        assert!(parsed.is_ok(), "{text}{parsed:?}");
+    }
+}
