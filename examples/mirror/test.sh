@@ -10,7 +10,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-occystrap=$(command -v "${OCCYSTRAP:-occystrap}")
+occystrap=$(command -v "${OCCYSTRAP:-occystrap}") || {
+    echo "there is no program '${OCCYSTRAP:-occystrap}': name one with the variable OCCYSTRAP" >&2
+    exit 2
+}
 export OCCYSTRAP=$occystrap
 image=$PWD/../../tests/fixtures/hello.tar
 examples=$PWD
@@ -60,17 +63,24 @@ END
     fail "the registry '$1' does not listen: $(cat "$log")"
 }
 
-# Writes the image to each of these names. The options are those of `occystrap process`.
+# Writes the image to each of these names, from an archive to the first and from there to the others. With --compression=zstd
+# it is another image.
 push() {
     local options=()
-    while [ "${1#-}" != "$1" ]; do
-        options+=("$1")
+    if [ "$1" = --compression=zstd ]; then
+        options=("$1")
         shift
-    done
-    local name
-    for name in "$@"; do
-        "$occystrap" --quiet --insecure process "${options[@]}" "tar://$image" "registry://$name"
-    done
+    fi
+    local first=$1 name
+    shift
+    "$occystrap" --quiet --insecure process "${options[@]}" "tar://$image" "registry://$first"
+    if [ $# -gt 0 ]; then
+        printf 'version: 1\nimages:\n' >"$work/fill.yaml"
+        for name in "$@"; do
+            printf -- '- from: %s\n  to: %s\n' "$first" "$name" >>"$work/fill.yaml"
+        done
+        "$occystrap" --quiet --insecure mirror run "$work/fill.yaml" >/dev/null 2>&1 || fail "the registries cannot be filled"
+    fi
 }
 
 # Copies an example, with the registries of this test in its file and its list.
@@ -175,11 +185,11 @@ in_folders() {
 nightly() {
     prepare nightly
     mkdir -p "$work/state" "$work/credentials" "$work/node-exporter"
-    echo '{"auths": {}}' >"$work/credentials/auth.json"
+    echo '{"auths": {}}' | tee auth.json >"$work/credentials/auth.json"
     local busybox=$hub/library/busybox state=$work/state
-    push "$busybox":{1.35,1.36,1.36.1,1.37,1.37.1,1.38,1.38.1,1.38.1-musl,latest}
-    push "$quay/prometheus/prometheus":{v2.53.0,v3.0.0,v3.1.0-rc.0,v3.1.0} "$quay/prometheus/alertmanager":{v0.27.0,v0.28.0-rc.0}
-    push "$hub/library/redis:7-alpine" "$hub/library/nginx:1.27"
+    push "$busybox":{1.35,1.36,1.36.1,1.37,1.37.1,1.38,1.38.1,1.38.1-musl,latest} \
+        "$quay/prometheus/prometheus":{v2.53.0,v3.0.0,v3.1.0-rc.0,v3.1.0} \
+        "$quay/prometheus/alertmanager":{v0.27.0,v0.28.0-rc.0} "$hub/library/redis:7-alpine" "$hub/library/nginx:1.27"
     # Another image of that name is at the mirror already, and `on-conflict: keep` leaves it.
     push --compression=zstd "$mirror/${hub/:/-}/library/nginx:1.27"
     # A signature, as cosign writes it: the tag sha256-DIGEST.sig.
@@ -195,6 +205,11 @@ nightly() {
     expect 0 -- "$occystrap" --insecure info "registry://$mirror/hub/busybox:$signature"
     expect 0 "7 of 7 blobs" "Whole mirror: 100.0 %" -- unit occystrap-mirror-verify.service
     expect 0 "Summary: 11/11 images, 10 unchanged, 1 kept" -- unit occystrap-mirror.service
+
+    # Immutable tags are not asked for again: of eleven images, the mirror was asked about four at most.
+    local asked
+    asked=$(sed -n "s/.*\"$mirror\": \([0-9]*\),\{0,1\}\$/\1/p" "$state/mirror.json" | head -n 1)
+    [ "$asked" -le 4 ] || fail "immutable tags: $asked requests to the mirror, expected 4 at most"
 
     echo "The tag 'latest' moves at its source:"
     push --compression=zstd "$busybox:latest"
