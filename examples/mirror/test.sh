@@ -242,7 +242,8 @@ units() {
         skip "units: systemd-analyze is not installed"
     fi
     if command -v promtool >/dev/null; then
-        expect 0 "7 rules found" -- promtool check rules alerts.yml
+        expect 0 "8 rules found" -- promtool check rules alerts.yml
+        expect 0 "SUCCESS" -- promtool test rules alerts_test.yml
     else
         skip "alerts: promtool is not installed"
     fi
