@@ -114,6 +114,7 @@ mod layer_cache_files;
 mod layer_cache_place;
 mod layer_readings;
 mod library_examples;
+mod links;
 mod made_by_0_5_0;
 mod many_receipts;
 mod marked_password;

@@ -188,8 +188,11 @@ fn the_schema_has_every_key_with_a_description() {
 
 #[test]
 fn the_files_of_the_manual_are_accepted() {
-    let manual = include_str!("../../../../docs/mirroring.md");
-    let lines: Vec<&str> = manual.lines().collect();
+    let first = include_str!("../../../../docs/mirroring.md");
+    let reference = include_str!("../../../../docs/mirror-file.md");
+    let moving = include_str!("../../../../docs/mirror-from.md");
+    let pages = first.lines().chain(reference.lines()).chain(moving.lines());
+    let lines: Vec<&str> = pages.collect();
     let mut count = 0;
     for start in (0..lines.len()).filter(|line| lines[*line] == "    version: 1") {
         let block = lines[start..].iter().take_while(|line| line.starts_with("    "));
@@ -198,5 +201,16 @@ fn the_files_of_the_manual_are_accepted() {
         assert!(parsed.is_ok(), "{text}{parsed:?}");
         count += 1;
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 6);
+}
+
+#[test]
+fn the_files_of_the_examples_are_accepted() {
+    for text in [
+        include_str!("../../../../examples/mirror/three-images/mirror.yaml"),
+        include_str!("../../../../examples/mirror/nightly/mirror.yaml"),
+    ] {
+        let parsed = Document::parse("mirror.yaml", text);
+        assert!(parsed.is_ok(), "{text}{parsed:?}");
+    }
 }
