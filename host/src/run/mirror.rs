@@ -4,6 +4,7 @@ mod convert;
 mod events;
 mod prove;
 mod report;
+mod told;
 
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
@@ -45,27 +46,13 @@ pub fn run(
         MirrorCommand::Report(options) => report::run(options, host, out, err),
         MirrorCommand::From(options) => convert::run(options, host, out, err),
         MirrorCommand::Verify(options) => {
-            not_json(host)?;
-            prove::verify(&read(&options.mirror, err)?, options, host, err)
+            prove::verify(&read(&options.mirror, err)?, options, host, (out, err))
         }
         MirrorCommand::Repair(options) => {
-            not_json(host)?;
-            prove::repair(&read(&options.mirror, err)?, &options.mirror, host, err)
+            prove::repair(&read(&options.mirror, err)?, &options.mirror, host, (out, err))
         }
         MirrorCommand::Prune(options) => {
-            not_json(host)?;
             prove::prune(&read(&options.mirror, err)?, options, host, (out, err))
-        }
-    }
-}
-
-/// Errors where the user wants a document that this command does not print.
-fn not_json(host: &Host<'_>) -> Result<()> {
-    match host.global.output_format {
-        OutputFormat::Text => Ok(()),
-        OutputFormat::Json | OutputFormat::Jsonl => {
-            Err(Error::usage("-O json is not supported yet by this command")
-                .hint("'occystrap mirror report FILE' prints what the ledger has"))
         }
     }
 }
