@@ -11,17 +11,18 @@
 //! | `tags` | the tags of repositories, and the dates of images |
 //! | [`mod@plan`] | the items of a run, recorded in the ledger |
 //! | [`preview`] | what a run would do |
-//! | `look` | what source and destination have now |
+//! | `look`, `layouts` | what source and destination have now |
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
 //! | `pulls` | images that wait because the registry of their source gives few pulls |
-//! | `item` | one item: it is unchanged, or it is moved and verified |
+//! | `item`, `hint` | one item: it is unchanged, or it is moved and verified; what a user can do about its error |
 //! | [`mod@run`] | the workers of a run |
 //! | [`report`] | what programs, CI and people get of a run |
 //! | [`totals`] | the line at the end, and the document of a run |
 //! | [`selection`], `budget` | what a verification covers, and how much it may read |
-//! | `place`, `check`, `by_receipt` | where an object is, and whether it is right |
+//! | `place`, `check`, `image_check`, `by_receipt` | where an object is, and whether it is right |
 //! | [`mod@verify`] | a verification of what is there |
 //! | [`coverage`] | the last lines of a verification |
+//! | [`documents`] | what programs get of a verification, a repair and a deletion |
 //! | [`prune`] | deleting what no rule names any more |
 //! | [`repair`] | sending again what is recorded as bad |
 //!
@@ -31,8 +32,12 @@ mod budget;
 mod by_receipt;
 mod check;
 pub mod coverage;
+pub mod documents;
 pub mod file;
+mod hint;
+mod image_check;
 mod item;
+mod layouts;
 mod look;
 mod place;
 pub mod plan;

@@ -52,8 +52,9 @@ pub fn run(
     let mut err = MaskedLines::new(err);
     let outcome = match global.output_format {
         OutputFormat::Jsonl if !has_lines(&command) => {
-            Err(Error::usage("only 'mirror run' and 'mirror retry' have the format jsonl")
-                .hint("-O json prints one document"))
+            let message =
+                "only 'mirror run', 'retry', 'verify', 'repair' and 'prune' have the format jsonl";
+            Err(Error::usage(message).hint("-O json prints one document"))
         }
         // A tar is not text.
         OutputFormat::Text if matches!(&command, Command::Export(export) if export.to_stdout()) => {
@@ -98,7 +99,9 @@ pub fn explain_mistake(
 
 /// Returns whether a command prints events, a line for each.
 fn has_lines(command: &Command) -> bool {
-    matches!(command, Command::Mirror { command: MirrorCommand::Run(_) | MirrorCommand::Retry(_) })
+    use MirrorCommand::{Prune, Repair, Retry, Run, Verify};
+    let Command::Mirror { command } = command else { return false };
+    matches!(command, Run(_) | Retry(_) | Verify(_) | Repair(_) | Prune(_))
 }
 
 fn of_command(

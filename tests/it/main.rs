@@ -10,6 +10,7 @@ mod support {
     pub mod bystander;
     pub mod cli;
     pub mod context;
+    pub mod damaged;
     pub mod engine;
     pub mod engine_cases;
     pub mod engine_door;
@@ -120,6 +121,9 @@ mod many_receipts;
 mod marked_password;
 mod mend;
 mod mirror;
+mod mirror_bad_input;
+mod mirror_damage;
+mod mirror_faults;
 mod mirror_limits;
 mod mirror_odd_ends;
 mod mirror_platforms;

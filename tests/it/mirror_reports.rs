@@ -85,7 +85,7 @@ fn a_document_comes_also_where_there_is_no_run_and_where_the_command_failed() {
     assert_eq!(ran.exits(2).stdout.lines().count(), 1);
     assert!(ran.json()["error"]["message"].is_string());
     let ran = sandbox.run(&["info", "tar://x.tar", "-O", "jsonl"]);
-    ran.exits(2).says("only 'mirror run' and 'mirror retry' have the format jsonl");
+    ran.exits(2).says("'repair' and 'prune' have the format jsonl");
 }
 
 #[test]

@@ -349,3 +349,89 @@ fn a_tag_that_another_process_moved_is_not_deleted() {
     assert!(ran.stdout.contains("it is another image than the one"), "{}", ran.stdout);
     assert!(world.destination.manifest("mirror/app0", "0.0").is_some());
 }
+
+#[test]
+fn verify_repair_and_prune_print_documents_that_add_up() {
+    let world = World::new(2, 2, &[]);
+    let document = mirror(&world.sandbox, "verify", &["--full", "-O", "json", "--require", "30d"]);
+    let document = document.exits(0).json();
+    assert_eq!(document["occystrap_mirror_verify"], 1);
+    assert_eq!((&document["state"], &document["level"]), (&"finished".into(), &"full".into()));
+    let summary = &document["summary"];
+    assert_eq!((&summary["images"], &summary["all_images"]), (&4.into(), &4.into()), "{summary}");
+    assert_eq!((&summary["blobs"], &summary["all_blobs"]), (&11.into(), &11.into()), "{summary}");
+    assert_eq!(document["coverage"]["read_within_30d"], 1.0);
+    assert_eq!(document["require"]["is_met"], true);
+    assert_eq!(document["problems"].as_array().unwrap().len(), 0);
+    assert_eq!(document["repair"], serde_json::Value::Null);
+
+    let own = world.layers("mirror/app1", "1.0")[2];
+    world.flip("mirror/app1", own);
+    world.destination.remove_manifest("mirror/app0", "0.0");
+    let ran = mirror(&world.sandbox, "verify", &["--full", "-O", "jsonl"]);
+    let lines: Vec<serde_json::Value> =
+        ran.exits(1).stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [one, other, last] = lines.as_slice() else { panic!("{}", ran.stdout) };
+    assert!([one, other].iter().all(|line| line["event"] == "damaged" && line["at"].is_string()));
+    let summary = &last["summary"];
+    assert_eq!((&summary["damaged_images"], &summary["damaged_blobs"]), (&1.into(), &1.into()));
+    assert_eq!(last["problems"].as_array().unwrap().len(), 2, "{last}");
+    assert!(last["problems"][0]["message"].as_str().unwrap().contains("the tag is missing"));
+
+    let document = mirror(&world.sandbox, "repair", &["-O", "json"]).exits(0).json();
+    assert_eq!(document["occystrap_mirror_repair"], 1);
+    assert_eq!(document["summary"]["repaired"], 2, "{document}");
+    let states: Vec<_> = document["objects"].as_array().unwrap().iter().collect();
+    assert!(states.iter().all(|object| object["state"] == "repaired") && states.len() == 2);
+    world.flip("mirror/app1", own);
+    let ran = mirror(&world.sandbox, "verify", &["--full", "--repair", "-O", "json"]);
+    assert_eq!(ran.exits(0).json()["repair"]["summary"]["repaired"], 1, "{}", ran.stdout);
+
+    name_only(&world, "1.0", "delete");
+    let document = mirror(&world.sandbox, "prune", &["-O", "json"]).exits(0).json();
+    assert_eq!(document["summary"]["extra"], 2, "{document}");
+    assert_eq!(document["summary"]["deleted"], serde_json::Value::Null);
+    assert_eq!(document["images"][0]["state"], "extra");
+    let ran = mirror(&world.sandbox, "prune", &["--yes", "-O", "jsonl"]);
+    let lines: Vec<serde_json::Value> =
+        ran.exits(1).stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{}", ran.stdout);
+    assert_eq!((&lines[0]["event"], &lines[2]["summary"]["stays"]), (&"stays".into(), &2.into()));
+    assert!(lines[2]["images"][0]["message"].as_str().unwrap().contains("405"));
+
+    std::fs::write(world.sandbox.path("wrong.yaml"), "version: 2\n").unwrap();
+    for command in ["verify", "repair", "prune"] {
+        let ran = world.sandbox.run(&["mirror", command, "wrong.yaml", "-O", "json"]);
+        let document = ran.exits(2).json();
+        assert_eq!(document[format!("occystrap_mirror_{command}")], 1, "{document}");
+        assert!(document["error"]["message"].is_string() && document["summary"].is_null());
+    }
+}
+
+#[test]
+fn an_image_in_an_index_in_an_index_of_another_tag_is_not_deleted() {
+    let world = World::new(1, 2, &[]);
+    world.destination.allow_deletes(false);
+    let (media_type, bytes) = world.destination.manifest("mirror/app0", "0.0").unwrap();
+    let entry = |media_type: &str, bytes: &[u8]| {
+        serde_json::json!({ "mediaType": media_type, "digest": Digest::of(bytes).to_string(),
+            "size": bytes.len() })
+    };
+    let index = |entry: serde_json::Value| {
+        serde_json::json!({ "schemaVersion": 2, "mediaType": crate::support::multi::INDEX,
+            "manifests": [entry] })
+        .to_string()
+    };
+    let inner = index(entry(&media_type, &bytes));
+    let outer = index(entry(crate::support::multi::INDEX, inner.as_bytes()));
+    let inner_name = Digest::of(inner.as_bytes()).to_string();
+    let kind = crate::support::multi::INDEX;
+    world.destination.set_manifest("mirror/app0", &inner_name, kind, inner);
+    world.destination.put_manifest("mirror/app0", "bundle", kind, outer);
+    name_only(&world, "1.0", "delete");
+    let ran = mirror(&world.sandbox, "prune", &["--yes"]);
+    ran.exits(1).prints("its digest is that of an image that the tag bundle lists, which stays");
+    assert!(world.destination.manifest("mirror/app0", "0.0").is_some());
+    world.destination.remove_manifest("mirror/app0", "bundle");
+    mirror(&world.sandbox, "prune", &["--yes"]).exits(0).says("1 deleted");
+}

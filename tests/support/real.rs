@@ -58,12 +58,28 @@ enum Lock {
     Open,
     Password,
     Tokens,
+    /// Open, without a cache in front of its storage.
+    Uncached,
+    /// The same, and it deletes.
+    Deletes,
 }
 
 impl RealRegistry {
     /// Open to all. `None` where docker-registry or skopeo is not installed.
     pub fn start(test: &str) -> Option<Self> {
         installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(Lock::Open))
+    }
+
+    /// Open to all, without a cache: it serves what its storage has, also after a test changed that. With `deletes` it
+    /// deletes blobs and manifests.
+    pub fn uncached(test: &str, deletes: bool) -> Option<Self> {
+        let lock = if deletes { Lock::Deletes } else { Lock::Uncached };
+        installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(lock))
+    }
+
+    /// The folder of its storage, with `blobs` and `repositories`.
+    pub fn storage(&self) -> PathBuf {
+        self.folder.path().join("data/docker/registry/v2")
     }
 
     /// Asks for [`USER`] and [`PASSWORD`] with Basic authentication.
@@ -224,10 +240,14 @@ impl Drop for RealRegistry {
 
 fn configuration(folder: &Path, host: &str, lock: Lock, tokens: Option<&TokenServer>) -> String {
     let place = folder.display();
+    let more = match lock {
+        Lock::Open | Lock::Password | Lock::Tokens => "cache: {blobdescriptor: inmemory}",
+        Lock::Uncached => "delete: {enabled: false}",
+        Lock::Deletes => "delete: {enabled: true}",
+    };
     let mut text = format!(
         "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
-         storage: {{filesystem: {{rootdirectory: '{place}/data'}}, \
-                    cache: {{blobdescriptor: inmemory}}}}\n\
+         storage: {{filesystem: {{rootdirectory: '{place}/data'}}, {more}}}\n\
          http: {{addr: '{host}'}}\n"
     );
     if let Some(tokens) = tokens {

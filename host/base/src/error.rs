@@ -55,6 +55,9 @@ pub enum FaultOrigin {
     TooManyLayers,
     /// What a destination stored is not what was written: the verification before the tag FAILED.
     WrongAtDestination,
+    /// What a destination stored could not be read, because the destination or the network failed: the verification before
+    /// the tag did not end.
+    UnreadAtDestination,
 }
 
 /// Error with its kind, its message and, where one helps, a hint.

@@ -34,6 +34,12 @@ impl MirrorFile {
         name.to_string_lossy().into_owned()
     }
 
+    /// Returns its path, as the user typed it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
     /// Returns all sources. Lists are read from the folder of the file.
     pub fn sources(&self) -> Result<Vec<Source<'_>>, Vec<Error>> {
         let folder = self.path.parent().unwrap_or(Path::new(""));

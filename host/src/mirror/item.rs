@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::hint;
 use super::look::Seen;
-use super::plan::holds_indexes;
 use super::referrers;
 use super::services::Services;
 use crate::Process;
@@ -20,6 +20,7 @@ use occystrap_mirror::ledger::record::{
     self, Ending, FinishedItem, ItemError, ItemObject, Outcome, ProofChange, Verdict,
 };
 use occystrap_net::context::Context;
+use occystrap_net::uri::Uri;
 use occystrap_output::receipt::{Bundle, Place, Receipt};
 use occystrap_verify::report::{ImageStatus, ObjectReport, Run};
 
@@ -65,14 +66,17 @@ pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
     Some(record)
 }
 
-/// Returns the record of an item that an error ended.
-pub fn failed(error: &Error) -> Option<FinishedItem> {
+/// Returns the record of an item that an error ended. `file` is the path of FILE, for the hint of an error that has none.
+pub fn failed(error: &Error, file: &str) -> Option<FinishedItem> {
     let lasting = Ending::Failed(Verdict::NotVerified);
     let (class, ending) = match error.kind() {
         _ if error.origin() == Some(FaultOrigin::NoSuchPlatform) => ("no-such-platform", lasting),
         Kind::Interrupted => return None,
         _ if error.origin() == Some(FaultOrigin::WrongAtDestination) => {
             ("verification", Ending::Failed(Verdict::Failed))
+        }
+        _ if error.origin() == Some(FaultOrigin::UnreadAtDestination) => {
+            ("network", Ending::Retry { asked_wait: None })
         }
         Kind::Network if error.origin() == Some(FaultOrigin::Lasting) => ("refused", lasting),
         Kind::Network => ("network", Ending::Retry { asked_wait: None }),
@@ -88,7 +92,7 @@ pub fn failed(error: &Error) -> Option<FinishedItem> {
     record.error = Some(ItemError {
         class: class.to_owned(),
         message: error.to_string(),
-        hint: error.hint_text().map(str::to_owned),
+        hint: Some(error.hint_text().map_or_else(|| hint::of(class, file), str::to_owned)),
     });
     Some(record)
 }
@@ -96,8 +100,8 @@ pub fn failed(error: &Error) -> Option<FinishedItem> {
 impl Attempt {
     /// Returns an attempt that an error ended.
     #[must_use]
-    pub fn failed(error: &Error) -> Self {
-        Self { record: failed(error), blobs: Vec::new() }
+    pub fn failed(error: &Error, item: &Item<'_>) -> Self {
+        Self { record: failed(error, item.entry.place.file()), blobs: Vec::new() }
     }
 }
 
@@ -120,7 +124,7 @@ pub fn move_at(
 ) -> Attempt {
     match try_to_move(item, seen, services, level) {
         Ok(attempt) => attempt,
-        Err(error) => Attempt::failed(&error),
+        Err(error) => Attempt::failed(&error, item),
     }
 }
 
@@ -158,7 +162,7 @@ fn request(
         && let [platform] = listed.as_slice()
     {
         session = session.platform(platform.clone());
-    } else if holds_indexes(&item.destination.uri) {
+    } else if services.holds_indexes(&Uri::parse(&item.destination.uri)?)? {
         process = process.all_platforms(true);
     }
     let (mut request, context) =
@@ -243,7 +247,9 @@ fn record_of(
     if has(ImageStatus::Error)
         && let Some(error) = error
     {
-        return failed(error).map(|record| FinishedItem { want_digest: seen.source, ..record });
+        let file = item.entry.place.file();
+        return failed(error, file)
+            .map(|record| FinishedItem { want_digest: seen.source, ..record });
     }
     let outcome = if is_there { Outcome::AlreadyThere } else { Outcome::Copied };
     let (ending, proof) = if has(ImageStatus::Failed) {

@@ -1,19 +1,12 @@
 //! What source and destination of an item have now: the cheap question before an image is moved.
 
-use std::path::Path;
-
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::document::{IndexDocument, RawDescriptor};
-use occystrap_base::oci::layout::{INDEX, REF_NAME, tagged};
-use occystrap_base::oci::{Digest, json};
+use occystrap_base::oci::Digest;
 use occystrap_mirror::expand::Item;
 use occystrap_net::registry::Repository;
 use occystrap_net::uri::Uri;
 
 use super::services::Services;
-
-/// Largest index of a layout, in bytes: 100,000 images have some 30 MB.
-const LARGEST_INDEX: u64 = 64 * 1024 * 1024;
 
 /// What source and destination have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +50,7 @@ impl Question {
                 };
                 Place::Registry(services.repository(&uri)?, target)
             }
-            "oci-layout" => Place::Known(in_layout(&uri.rest)?),
+            "oci-layout" => Place::Known(services.layouts.digest(&uri.rest)?),
             _ => Place::Known(None),
         };
         let source = (!is_new).then(|| services.source(&item.source)).transpose()?;
@@ -94,32 +87,4 @@ impl Question {
         let (source, destination) = tokio::join!(of_source, of_destination);
         Ok(Seen { source: source?, destination: destination?, is_proved: false })
     }
-}
-
-/// Returns the digest that an OCI layout has for a tag. `rest` is the URI without its scheme: `PATH:TAG`.
-fn in_layout(rest: &str) -> Result<Option<Digest>> {
-    let (path, tag) = tagged(rest)?;
-    let path = path.join(INDEX);
-    let Some(text) = text_of(&path)? else { return Ok(None) };
-    // The plugin that writes to a layout says what is wrong with it.
-    let index: IndexDocument = json::parse(&text).unwrap_or_default();
-    let is_named =
-        |one: &&RawDescriptor| tag.is_some() && one.annotation(REF_NAME) == tag.as_deref();
-    let mut named = index.manifests.iter().filter(is_named);
-    let found = named.next().and_then(|one| one.digest().parse().ok());
-    Ok(found.filter(|_| named.next().is_none()))
-}
-
-fn text_of(path: &Path) -> Result<Option<Vec<u8>>> {
-    use std::io::Read as _;
-    let failed =
-        |cause: &std::io::Error| Error::io(Kind::Destination, "read", path.display(), cause);
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(failed(&cause)),
-    };
-    let mut text = Vec::new();
-    file.take(LARGEST_INDEX).read_to_end(&mut text).map_err(|cause| failed(&cause))?;
-    Ok(Some(text))
 }

@@ -57,12 +57,12 @@ pub fn plan<'f, L: Ledger>(
         return Err(errors);
     }
     let items = distinct(items)?;
-    check_fits(&items)?;
+    check_fits(&items, services)?;
     Ok(Plan { items, failures })
 }
 
 /// Errors for each entry whose destination cannot hold what it wants.
-fn check_fits(items: &[Item<'_>]) -> Result<(), Vec<Error>> {
+fn check_fits(items: &[Item<'_>], services: &Services<'_>) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     let mut last = None;
     for item in items {
@@ -78,7 +78,7 @@ fn check_fits(items: &[Item<'_>]) -> Result<(), Vec<Error>> {
         let (settings, uri) = (&item.entry.settings, &item.destination.uri);
         if let Platforms::Listed(listed) = &settings.platforms
             && listed.len() > 1
-            && !holds_indexes(uri)
+            && !holds_indexes(uri, services).map_err(|error| vec![error])?
         {
             let message =
                 format!("'{uri}' holds one platform of an image, and the entry lists several");
@@ -104,9 +104,8 @@ fn check_fits(items: &[Item<'_>]) -> Result<(), Vec<Error>> {
     }
 }
 
-/// Returns whether a destination holds the index of an image, and not one platform alone.
-pub fn holds_indexes(uri: &str) -> bool {
-    uri.starts_with("registry://") || uri.starts_with("oci-layout://")
+fn holds_indexes(uri: &str, services: &Services<'_>) -> Result<bool> {
+    services.holds_indexes(&Uri::parse(uri)?)
 }
 
 /// Returns host and repository of a destination, for limits and for what the ledger knows of blobs. What is no registry

@@ -7,21 +7,25 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::ops::ControlFlow;
 
-use super::check::ExpectedImage;
 use super::file::MirrorFile;
+use super::image_check::ExpectedImage;
 use super::place::ImagePlace;
 use super::plan;
 use super::run::begin;
 use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::IndexDocument;
-use occystrap_base::oci::{Digest, json};
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use occystrap_base::oci::{Digest, Manifest, json};
 use occystrap_mirror::document::Extra;
 use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{Item, RunKind};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Ledger, each_item};
 use occystrap_net::registry::{Removal, Repository};
+
+/// Levels of indexes in an index that are looked at. Tools make one; more than these are an error.
+const DEEPEST: usize = 4;
 
 /// What became of an extra image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,16 +206,9 @@ impl<L: Ledger> Prune<'_, L> {
                 manifest => manifest?,
             };
             kept.push((manifest.digest, format!("the tag {tag}")));
-            if manifest.is_index() {
-                // What cannot be read may list the digest.
-                let index: IndexDocument = json::parse(&manifest.bytes).map_err(|cause| {
-                    Error::source(format!("{}:{tag}: {cause}", repository.place()))
-                })?;
-                let listed = index.manifests.iter().filter_map(|one| one.digest().parse().ok());
-                kept.extend(
-                    listed.map(|digest| (digest, format!("an image that the tag {tag} lists"))),
-                );
-            }
+            let listed = self.listed(repository, &manifest, DEEPEST)?;
+            let why = format!("an image that the tag {tag} lists");
+            kept.extend(listed.into_iter().map(|digest| (digest, why.clone())));
         }
         // Images without a tag.
         let filter = ItemFilter {
@@ -229,6 +226,41 @@ impl<L: Ledger> Prune<'_, L> {
             Ok::<_, Error>(ControlFlow::Continue(()))
         })?;
         Ok(kept)
+    }
+
+    /// Returns what an index lists, and what indexes in it list, down to so many levels. A manifest lists nothing. Errors
+    /// for what cannot be read or is deeper: it may list the digest.
+    fn listed(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        levels: usize,
+    ) -> Result<Vec<Digest>> {
+        if !manifest.is_index() {
+            return Ok(Vec::new());
+        }
+        let place = format!("{}@{}", repository.place(), manifest.digest);
+        let index: IndexDocument = json::parse(&manifest.bytes)
+            .map_err(|cause| Error::source(format!("{place}: the index: {cause}")))?;
+        let mut all = Vec::new();
+        for entry in &index.manifests {
+            let Ok(digest) = entry.digest().parse::<Digest>() else { continue };
+            all.push(digest);
+            // An entry without a type may be an index.
+            if matches!(entry.media_type(), OCI_MANIFEST | DOCKER_MANIFEST) {
+                continue;
+            }
+            if levels == 0 {
+                let message = format!("{place}: indexes in indexes: more than {DEEPEST} levels");
+                return Err(Error::source(message));
+            }
+            match self.wait(repository.manifest(&digest.to_string())) {
+                // A sparse index lists what is not there.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                nested => all.extend(self.listed(repository, &nested?, levels - 1)?),
+            }
+        }
+        Ok(all)
     }
 
     /// Forgets an image, and the blobs of its repository that no other image there has: the registry may collect them.

@@ -114,8 +114,9 @@ pub fn run<L: Ledger + 'static>(
         true => plan::record_failures(&**ledger, begun.id).map_err(one)?,
         false => plan.record(&**ledger, begun.id, !options.only.is_empty()).map_err(one)?,
     };
+    let name = file.path();
     let unlisted: Vec<_> =
-        plan.failures.iter().filter_map(|error| item::failed(error)?.error).collect();
+        plan.failures.iter().filter_map(|error| item::failed(error, &name)?.error).collect();
     ledger.note_unlisted(begun.id, &unlisted).map_err(one)?;
     events.planned(&begun, changes, unnamed);
     let limits = file.document.hosts.iter();
@@ -488,7 +489,7 @@ impl<'r, L: Ledger> Work<'r, L> {
                     self.events.started(item);
                     item::move_item(item, &seen, self.services)
                 }
-                Err(error) => Attempt::failed(&error),
+                Err(error) => Attempt::failed(&error, item),
             };
             if let Some(record) = &attempt.record {
                 referrers::note(item, record, self.ledger)?;
@@ -526,7 +527,7 @@ impl<'r, L: Ledger> Work<'r, L> {
     }
 
     fn fail(&self, lease: Lease, item: &Item<'_>, error: &Error) -> Result<()> {
-        match item::failed(error) {
+        match item::failed(error, item.entry.place.file()) {
             Some(record) => self.finish(lease, item, record, &[]),
             None => Err(error.clone()),
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use super::layouts::Layouts;
 use crate::Session;
 use crate::api::Clients;
 use occystrap_base::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Services<'s> {
     pub catalog: Catalog,
     /// The context.
     pub context: Context,
+    /// The tags of layouts.
+    pub layouts: Layouts,
     /// The tags `sha256-...` of repositories of which all tags were listed, by `HOST/REPOSITORY`.
     digest_tags: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
 }
@@ -61,7 +64,8 @@ impl<'s> Services<'s> {
     pub fn new(session: &'s Session) -> Result<Self> {
         let clients = session.clients();
         let (catalog, context) = (session.catalog()?, session.context()?);
-        Ok(Self { session, clients, catalog, context, digest_tags: Mutex::default() })
+        let layouts = Layouts::default();
+        Ok(Self { session, clients, catalog, context, layouts, digest_tags: Mutex::default() })
     }
 
     /// Notes all tags of a repository. Those that belong to other images, by their digests, are kept.
@@ -105,6 +109,12 @@ impl<'s> Services<'s> {
         let record = Arc::new(LedgerRecord(Arc::clone(ledger)));
         let _ = self.client()?.with_record(record).for_many_images();
         Ok(())
+    }
+
+    /// Returns whether a destination holds the index of an image, and not one platform alone: its plugin writes OCI
+    /// manifests. Errors when no plugin writes to its scheme.
+    pub fn holds_indexes(&self, uri: &Uri) -> Result<bool> {
+        Ok(self.catalog.for_scheme(&uri.scheme)?.description().oci_manifests)
     }
 
     /// Returns a repository to read from. `uri` is the URI that names it, with its options.

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::by_receipt;
-use super::check::{self, Check, ExpectedImage};
+use super::check::{self, Check};
 use super::file::MirrorFile;
+use super::image_check::{self, ExpectedImage};
 use super::place::{ImagePlace, Places};
 use super::run::begin;
 use super::selection::Selection;
@@ -345,7 +346,7 @@ impl<L: Ledger> Verification<'_, L> {
             return Ok(());
         };
         let repository = self.services.repository(&place.uri)?;
-        let found = self.wait(check::image(&repository, &place.target, &expected))?;
+        let found = self.wait(image_check::image(&repository, &place.target, &expected))?;
         let (check, bad) = found.verdict();
         match &check {
             Check::Bad(what) => self.bad_image(item, what, bad)?,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::request::Request;
-use occystrap_base::error::{Error, FaultOrigin, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_layer::image::{Content, Image};
 use occystrap_net::context::Context;
@@ -15,6 +15,7 @@ use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Endpoint;
 use occystrap_verify::look::registry::{Asked, blobs_before_commit};
 use occystrap_verify::report::{ImageReport, error_of};
+use occystrap_verify::verdict::flaw::Reason;
 use occystrap_verify::verdict::object::{Status, Verification};
 
 use occystrap_verify::verdict::outcome::Outcomes;
@@ -162,9 +163,14 @@ fn prove_blobs(
     match wrong.first() {
         Some(wrong) => {
             let error = error_of(wrong).within("the image was not tagged");
-            Err(match wrong.status.is_bad() {
-                true => error.with_origin(FaultOrigin::WrongAtDestination),
-                false => error,
+            Err(match (wrong.status, &wrong.reason) {
+                (status, _) if status.is_bad() => {
+                    error.with_origin(FaultOrigin::WrongAtDestination)
+                }
+                (_, Some(Reason::Failed(cause))) if cause.kind() == Kind::Network => {
+                    error.with_origin(FaultOrigin::UnreadAtDestination)
+                }
+                _ => error,
             })
         }
         None => Ok(()),

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{Command, MirrorCommand, PluginCommand};
 use crate::mirror;
+use crate::mirror::documents::ProofCommand;
 use occystrap_base::error::Error;
 use occystrap_base::terminal::table::write_json;
 use occystrap_net::uri::Uri;
@@ -31,6 +32,8 @@ enum Shape {
     Mirror { mirror: String },
     /// `mirror plan`.
     MirrorPlan { mirror: String },
+    /// `mirror verify`, `repair`, `prune`.
+    MirrorProof { command: ProofCommand, mirror: String },
 }
 
 #[derive(Serialize)]
@@ -81,6 +84,15 @@ impl Shape {
                 let mirror = mirror_name(command)?;
                 match command {
                     MirrorCommand::Plan(_) => Self::MirrorPlan { mirror },
+                    MirrorCommand::Verify(_) => {
+                        Self::MirrorProof { command: ProofCommand::Verify, mirror }
+                    }
+                    MirrorCommand::Repair(_) => {
+                        Self::MirrorProof { command: ProofCommand::Repair, mirror }
+                    }
+                    MirrorCommand::Prune(_) => {
+                        Self::MirrorProof { command: ProofCommand::Prune, mirror }
+                    }
                     _ => Self::Mirror { mirror },
                 }
             }
@@ -108,8 +120,13 @@ impl Shape {
                     | "mirror"
             )
         };
-        let is_of_mirror =
-            |word: &&str| matches!(*word, "plan" | "run" | "retry" | "status" | "report");
+        let is_of_mirror = |word: &&str| {
+            matches!(
+                *word,
+                "plan" | "run" | "retry" | "status" | "report" | "verify" | "repair" | "prune"
+            )
+        };
+        let proof = |command| Self::MirrorProof { command, mirror: String::new() };
         match words.find(known) {
             Some("check" | "info" | "explore" | "search" | "export") => {
                 Self::Images { source: String::new() }
@@ -121,6 +138,9 @@ impl Shape {
             },
             Some("mirror") => match words.find(is_of_mirror) {
                 Some("plan") => Self::MirrorPlan { mirror: String::new() },
+                Some("verify") => proof(ProofCommand::Verify),
+                Some("repair") => proof(ProofCommand::Repair),
+                Some("prune") => proof(ProofCommand::Prune),
                 _ => Self::Mirror { mirror: String::new() },
             },
             _ => Self::Run { source: String::new(), destination: String::new() },
@@ -141,6 +161,9 @@ impl Shape {
             Self::Mirror { mirror } => mirror::report::json::write_empty(mirror, Some(error), out),
             Self::MirrorPlan { mirror } => {
                 mirror::preview::Preview::default().write_json(mirror, None, Some(error), out)
+            }
+            Self::MirrorProof { command, mirror } => {
+                mirror::documents::write_failed(*command, mirror, error, out)
             }
         }
     }
@@ -172,10 +195,10 @@ fn mirror_name(command: &MirrorCommand) -> Option<String> {
         MirrorCommand::Run(options) | MirrorCommand::Retry(options) => &options.mirror,
         MirrorCommand::Status(options) => &options.mirror,
         MirrorCommand::Report(options) => &options.mirror,
-        MirrorCommand::From(_)
-        | MirrorCommand::Verify(_)
-        | MirrorCommand::Repair(_)
-        | MirrorCommand::Prune(_) => return None,
+        MirrorCommand::Verify(options) => &options.mirror,
+        MirrorCommand::Repair(options) => &options.mirror,
+        MirrorCommand::Prune(options) => &options.mirror,
+        MirrorCommand::From(_) => return None,
     };
     let name = options.file.file_name().unwrap_or(options.file.as_os_str());
     Some(name.to_string_lossy().into_owned())
@@ -196,7 +219,8 @@ pub fn write_of_words(
         | Shape::Plugin
         | Shape::Report
         | Shape::Mirror { .. }
-        | Shape::MirrorPlan { .. } => {}
+        | Shape::MirrorPlan { .. }
+        | Shape::MirrorProof { .. } => {}
     }
     shape.write(error, out)
 }
@@ -251,6 +275,10 @@ mod tests {
             ("plugin -O json", &Shape::Report),
             ("mirror -O json plan x", &Shape::MirrorPlan { mirror: String::new() }),
             ("mirror run -O jsonl", &Shape::Mirror { mirror: String::new() }),
+            (
+                "mirror repair -O json",
+                &Shape::MirrorProof { command: ProofCommand::Repair, mirror: String::new() },
+            ),
             ("process check -O json", &run),
             ("frobnicate -O json", &run),
         ] {

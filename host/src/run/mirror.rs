@@ -4,6 +4,7 @@ mod convert;
 mod events;
 mod prove;
 mod report;
+mod told;
 
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
@@ -47,15 +48,12 @@ pub fn run(
         MirrorCommand::Report(options) => report::run(options, host, out, err),
         MirrorCommand::From(options) => convert::run(options, host, out, err),
         MirrorCommand::Verify(options) => {
-            not_json(host)?;
-            prove::verify(&read(&options.mirror, err)?, options, host, err)
+            prove::verify(&read(&options.mirror, err)?, options, host, (out, err))
         }
         MirrorCommand::Repair(options) => {
-            not_json(host)?;
-            prove::repair(&read(&options.mirror, err)?, &options.mirror, host, err)
+            prove::repair(&read(&options.mirror, err)?, &options.mirror, host, (out, err))
         }
         MirrorCommand::Prune(options) => {
-            not_json(host)?;
             prove::prune(&read(&options.mirror, err)?, options, host, (out, err))
         }
     }
@@ -70,17 +68,6 @@ fn check_platform(host: &Host<'_>) -> Result<()> {
     }
     Err(Error::usage("the platforms of a mirror are in its file, and not on the command line")
         .hint("write 'platforms: [linux/amd64]' in the entry or in 'defaults'"))
-}
-
-/// Errors where the user wants a document that this command does not print.
-fn not_json(host: &Host<'_>) -> Result<()> {
-    match host.global.output_format {
-        OutputFormat::Text => Ok(()),
-        OutputFormat::Json | OutputFormat::Jsonl => {
-            Err(Error::usage("-O json is not supported yet by this command")
-                .hint("'occystrap mirror report FILE' prints what the ledger has"))
-        }
-    }
 }
 
 /// Writes all errors of a file but the last, which the caller reports.

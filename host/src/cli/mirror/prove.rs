@@ -76,6 +76,8 @@ damage fails every verification until it is repaired, also when the budget ends 
 Exit codes: 0 nothing is bad, 1 something is recorded as bad, 2 wrong command line or FILE,
 3 something could not be checked or --require is not met, 130 stopped (run again: it goes on).
 
+-O json prints a document with counts, coverage and what is bad; -O jsonl also a line for each finding.
+
 Examples:
   occystrap mirror verify mirror.yaml
   occystrap mirror verify mirror.yaml --full --max-duration 2h --max-age 30d

@@ -121,7 +121,8 @@ pub fn finished(ended: &EndedRun, exit_code: u8) -> Value {
     line(state, json!({ "run": ended.id, "exit_code": exit_code, "seconds": took }))
 }
 
-fn line(event: &str, more: Value) -> Value {
+/// Returns an event as programs get it: its name, its time, and what belongs to it.
+pub fn line(event: &str, more: Value) -> Value {
     let now = OffsetDateTime::now_utc().replace_nanosecond(0);
     let now = now.ok().and_then(|now| now.format(&Rfc3339).ok());
     let mut line = json!({ "event": event, "at": now });

@@ -1,30 +1,37 @@
-//! `occystrap mirror verify`, `repair` and `prune`: from their options to the flow.
+//! `occystrap mirror verify`, `repair` and `prune`: from their options to the flow, and what is printed of it.
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use crate::cli::{MirrorOptions, MirrorPruneOptions, MirrorVerifyOptions};
+use serde_json::json;
+
+use super::events;
+use super::told::told;
+use crate::cli::{MirrorOptions, MirrorPruneOptions, MirrorVerifyOptions, OutputFormat};
+use crate::mirror::documents::{self, ExtraImage, Listed, Object, PruneSummary, Subject, Verified};
 use crate::mirror::prune::{self, Pruned};
-use crate::mirror::repair::{self, RepairEvents};
+use crate::mirror::repair::{self, EndedRepair};
 use crate::mirror::selection::{Part, Selection};
-use crate::mirror::verify::{self, VerifyEvents};
+use crate::mirror::verify;
 use crate::mirror::{MirrorFile, Services, coverage};
 use crate::run::{Host, printed};
-use occystrap_base::error::{Error, Result, printable};
+use occystrap_base::error::{Result, printable};
 use occystrap_base::terminal::shell::quote;
+use occystrap_base::terminal::table::write_json_line;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::Accounts;
+use occystrap_mirror::ledger::record::Item;
 use occystrap_mirror::ledger::sqlite::{Access, Sqlite};
+
+/// Standard output and standard error.
+type Outputs<'o> = (&'o mut dyn Write, &'o mut dyn Write);
 
 /// Verifies. Returns the exit code.
 pub fn verify(
     file: &MirrorFile,
     options: &MirrorVerifyOptions,
     host: &Host<'_>,
-    err: &mut dyn Write,
+    (out, err): Outputs<'_>,
 ) -> Result<u8> {
     let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
     let services = Services::new(&host.session)?;
@@ -36,11 +43,13 @@ pub fn verify(
         part: options.subset.unwrap_or(Part::All),
         only_bad: options.failed,
     };
-    let ended =
-        said(host, err, |lines| verify::verify(file, &ledger, &services, &selection, lines))?;
-    if options.repair && !ended.is_interrupted {
-        mend(file, &ledger, &services, &options.mirror.file, host, err)?;
-    }
+    let (ended, problems) = told(host, (&mut *out, &mut *err), |objects| {
+        verify::verify(file, &ledger, &services, &selection, objects)
+    })?;
+    let repaired = match options.repair && !ended.is_interrupted {
+        true => Some(mend(file, &ledger, &services, &options.mirror.file, host, (out, err))?),
+        false => None,
+    };
     let age = options.require.unwrap_or(coverage::USUAL_AGE);
     let damage = verify::damage(&ledger, age)?;
     let covered = ledger.coverage(&[age])?;
@@ -59,6 +68,18 @@ pub fn verify(
         let line = "Stopped. What was verified is recorded; the same command goes on";
         writeln!(err, "{line}").map_err(printed)?;
     }
+    if let Some(is_line) = is_line(host) {
+        let verified = Verified {
+            ended: &ended,
+            level: selection.level,
+            damage,
+            covered: &ledger.coverage(&[coverage::USUAL_AGE])?,
+            required: options.require.map(|age| (age, &covered)),
+            problems: &problems,
+            repair: repaired.as_ref().map(|(ended, objects)| (ended, objects)),
+        };
+        verified.write(subject(file, &file.name()), is_line, out).map_err(printed)?;
+    }
     Ok(coverage::exit_code(&ended, damage, is_met))
 }
 
@@ -67,11 +88,17 @@ pub fn repair(
     file: &MirrorFile,
     options: &MirrorOptions,
     host: &Host<'_>,
-    err: &mut dyn Write,
+    (out, err): Outputs<'_>,
 ) -> Result<u8> {
     let ledger = file.open_ledger(options.ledger.as_deref(), Access::Write)?;
     let services = Services::new(&host.session)?;
-    mend(file, &ledger, &services, &options.file, host, err)
+    let (ended, objects) = mend(file, &ledger, &services, &options.file, host, (out, err))?;
+    if let Some(is_line) = is_line(host) {
+        let name = file.name();
+        documents::write_repair(subject(file, &name), &ended, &objects, is_line, out)
+            .map_err(printed)?;
+    }
+    Ok(ended.exit_code())
 }
 
 fn mend(
@@ -80,13 +107,15 @@ fn mend(
     services: &Services<'_>,
     path: &Path,
     host: &Host<'_>,
-    err: &mut dyn Write,
-) -> Result<u8> {
+    (out, err): Outputs<'_>,
+) -> Result<(EndedRepair, Listed<Object>)> {
     let again = command("repair", path);
-    let ended = said(host, err, |lines| Ok(repair::repair(file, ledger, services, &again, lines)))?;
+    let (ended, objects) = told(host, (out, &mut *err), |objects| {
+        Ok(repair::repair(file, ledger, services, &again, objects))
+    })?;
     let ended = ended.map_err(|errors| super::all_but_last(errors, err))?;
     writeln!(err, "{}", ended.line()).map_err(printed)?;
-    Ok(ended.exit_code())
+    Ok((ended, objects))
 }
 
 /// Lists images that no rule names, or deletes them. Returns the exit code.
@@ -94,110 +123,97 @@ pub fn prune(
     file: &MirrorFile,
     options: &MirrorPruneOptions,
     host: &Host<'_>,
-    (out, err): (&mut dyn Write, &mut dyn Write),
+    (out, err): Outputs<'_>,
 ) -> Result<u8> {
-    let ledger = options.mirror.ledger.as_deref();
-    if !options.yes {
-        let extra = prune::extra(&file.open_ledger(ledger, Access::Read)?)?;
+    let format = host.global.output_format;
+    let name = file.name();
+    let mut listed = Listed::default();
+    let mut summary = PruneSummary::default();
+    let mut said = Ok(());
+    let mut say = |item: &Item, pruned: Option<&Pruned>| {
+        let image = ExtraImage::new(item, pruned);
+        let line = match format {
+            OutputFormat::Text => writeln!(out, "{}", line(&image)),
+            OutputFormat::Jsonl => write_json_line(out, &event(&image)),
+            OutputFormat::Json => Ok(()),
+        };
+        listed.push(image);
+        line
+    };
+    if options.yes {
+        let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
+        let services = Services::new(&host.session)?;
+        let (mut deleted, mut gone, mut stays) = (0, 0, 0);
+        let outcome = prune::delete(file, &ledger, &services, |item, pruned| {
+            match pruned {
+                Pruned::Deleted => deleted += 1,
+                Pruned::Gone => gone += 1,
+                Pruned::Stays(_) => stays += 1,
+            }
+            // What is deleted is recorded, also where the reader of the lines is gone.
+            let _ = say(item, Some(pruned));
+        });
+        outcome.map_err(|errors| super::all_but_last(errors, err))?;
+        summary.extra = deleted + gone + stays;
+        (summary.deleted, summary.gone, summary.stays) = (Some(deleted), Some(gone), Some(stays));
+        let done = deleted + gone;
+        writeln!(err, "Prune: {done} deleted, {stays} stay").map_err(printed)?;
+    } else {
+        let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?;
+        let extra = prune::extra(&ledger)?;
         for item in &extra {
-            let line = format!("extra {} (from {})", item.destination, item.source);
-            writeln!(out, "{}", printable(&line)).map_err(printed)?;
+            said = said.and_then(|()| say(item, None));
         }
-        let line = match extra.len() {
-            1 => "1 image is extra".to_owned(),
-            count => format!("{count} images are extra"),
-        };
-        writeln!(out, "{line}: at the destination, and no rule names it").map_err(printed)?;
-        return Ok(0);
+        summary.extra = extra.len() as u64;
     }
-    let ledger = file.open_ledger(ledger, Access::Write)?;
-    let services = Services::new(&host.session)?;
-    let (mut deleted, mut stays) = (0, 0);
-    let outcome = prune::delete(file, &ledger, &services, |item, pruned| {
-        let line = match pruned {
-            Pruned::Deleted => format!("deleted {}", item.destination),
-            Pruned::Gone => format!("gone {}", item.destination),
-            Pruned::Stays(why) => format!("stays {}\n  {}", item.destination, printable(why)),
-        };
-        match pruned {
-            Pruned::Deleted | Pruned::Gone => deleted += 1,
-            Pruned::Stays(_) => stays += 1,
+    said.map_err(printed)?;
+    match is_line(host) {
+        Some(is_line) => {
+            documents::write_prune(subject(file, &name), summary, &listed, is_line, out)
+                .map_err(printed)?;
         }
-        // What is deleted is recorded, also where the reader of the lines is gone.
-        let _ = writeln!(out, "{line}");
-    });
-    outcome.map_err(|errors| super::all_but_last(errors, err))?;
-    writeln!(err, "Prune: {deleted} deleted, {stays} stay").map_err(printed)?;
-    Ok(u8::from(stays > 0))
+        None if !options.yes => {
+            let line = match summary.extra {
+                1 => "1 image is extra".to_owned(),
+                count => format!("{count} images are extra"),
+            };
+            writeln!(out, "{line}: at the destination, and no rule names it").map_err(printed)?;
+        }
+        None => {}
+    }
+    Ok(u8::from(summary.stays.is_some_and(|stays| stays > 0)))
+}
+
+fn line(image: &ExtraImage) -> String {
+    let ExtraImage { state, source, destination, message } = image;
+    let place = printable(destination);
+    match message {
+        _ if *state == "extra" => format!("{state} {place} (from {})", printable(source)),
+        Some(why) => format!("{state} {place}\n  {}", printable(why)),
+        None => format!("{state} {place}"),
+    }
+}
+
+fn event(image: &ExtraImage) -> serde_json::Value {
+    let ExtraImage { state, source, destination, message } = image;
+    let more = json!({ "source": source, "destination": destination, "message": message });
+    events::line(state, more)
+}
+
+/// Returns whether the document is one line; `None` where no document is wanted.
+fn is_line(host: &Host<'_>) -> Option<bool> {
+    match host.global.output_format {
+        OutputFormat::Text => None,
+        OutputFormat::Json => Some(false),
+        OutputFormat::Jsonl => Some(true),
+    }
+}
+
+fn subject<'a>(file: &'a MirrorFile, name: &'a str) -> Subject<'a> {
+    Subject { mirror: name, file: Some(&file.digest) }
 }
 
 /// Returns a command for this mirror, as a user types it.
 fn command(name: &str, file: &Path) -> String {
     format!("occystrap mirror {name} {}", quote(&file.display().to_string()))
-}
-
-/// Runs work whose lines are shown while it runs.
-fn said<T: Send>(
-    host: &Host<'_>,
-    err: &mut dyn Write,
-    work: impl FnOnce(&Lines) -> Result<T> + Send,
-) -> Result<T> {
-    let (say, lines) = channel();
-    thread::scope(|scope| {
-        let worker = scope.spawn(move || work(&Lines(Mutex::new(say))));
-        for line in lines {
-            // The work goes on without its reader.
-            let _ = host.session.bars().above(|| writeln!(err, "{}", printable(&line)));
-        }
-        worker.join().unwrap_or_else(|_| Err(Error::interrupted()))
-    })
-}
-
-/// Lines that threads say.
-struct Lines(Mutex<Sender<String>>);
-
-impl Lines {
-    fn say(&self, line: String) {
-        // The receiver lives as long as the work.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).send(line);
-    }
-}
-
-impl VerifyEvents for Lines {
-    fn bad(&self, place: &str, found: &str) {
-        self.say(format!("FAILED {place}"));
-        self.say(format!("  {found}"));
-    }
-
-    fn unchecked(&self, place: &str, why: &Error) {
-        self.say(format!("unchecked {place}"));
-        self.say(format!("  {why}"));
-        if let Some(hint) = why.hint_text() {
-            self.say(format!("  hint: {hint}"));
-        }
-    }
-}
-
-impl RepairEvents for Lines {
-    fn repaired(&self, place: &str) {
-        self.say(format!("repaired {place}: sent again and read back"));
-    }
-
-    fn right(&self, place: &str) {
-        self.say(format!("right {place}: read back, nothing was sent"));
-    }
-
-    fn kept(&self, place: &str, found: &str, hint: &str) {
-        self.say(format!("kept-damaged {place}"));
-        self.say(format!("  {found}"));
-        self.say(format!("  hint: {hint}"));
-    }
-
-    fn failed(&self, place: &str, why: &Error) {
-        self.say(format!("failed {place}"));
-        self.say(format!("  {why}"));
-        if let Some(hint) = why.hint_text() {
-            self.say(format!("  hint: {hint}"));
-        }
-    }
 }

@@ -29,8 +29,11 @@ pub fn totals(connection: &Connection, run: Option<RunId>) -> Result<Totals, Fau
         if let Some(outcome) = row.get(1)? {
             *of_outcome(&mut totals, outcome) += number;
         }
-        if let Some(verdict) = row.get(2)? {
-            *of_verdict(&mut totals, verdict) += number;
+        match row.get(2)? {
+            // What failed was not verified either, and is counted once.
+            None | Some(Verdict::NotVerified) if state != State::Done => {}
+            Some(verdict) => *of_verdict(&mut totals, verdict) += number,
+            None => {}
         }
         totals.retries += count(row, 4)?;
         totals.bytes_sent += count(row, 5)?;

@@ -59,7 +59,8 @@ fn a_process_for_the_test_of_kills() {
             };
             let written = ledger.finish(claimed.lease, &record).unwrap();
             assert_eq!(written, LeaseWrite::Recorded(State::Done));
-            writeln!(log, "{}", claimed.item.id.0).unwrap();
+            // One write, so that a killed process leaves no half of a line.
+            log.write_all(format!("{}\n", claimed.item.id.0).as_bytes()).unwrap();
         }
     }
 }
