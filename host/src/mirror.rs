@@ -11,7 +11,7 @@
 //! | `tags` | the tags of repositories, and the dates of images |
 //! | [`mod@plan`] | the items of a run, recorded in the ledger |
 //! | [`preview`] | what a run would do |
-//! | `look` | what source and destination have now |
+//! | `look`, `pending` | what source and destination have now, of many items at a time |
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
 //! | `item` | one item: it is unchanged, or it is moved and verified |
 //! | [`mod@run`] | the workers of a run |
@@ -33,6 +33,7 @@ pub mod coverage;
 pub mod file;
 mod item;
 mod look;
+mod pending;
 mod place;
 pub mod plan;
 pub mod preview;

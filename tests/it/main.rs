@@ -43,6 +43,9 @@ mod support {
     pub mod registry_upload;
     pub mod rich;
     pub mod shape;
+    pub mod simulated;
+    pub mod simulated_http;
+    pub mod simulated_image;
     pub mod tmux;
     pub mod token_server;
     pub mod traced;
@@ -122,6 +125,7 @@ mod mirror;
 mod mirror_platforms;
 mod mirror_reports;
 mod mirror_resume;
+mod mirror_scale;
 mod mirror_verify;
 mod misplaced_option;
 mod module_order;

@@ -1,7 +1,7 @@
 //! A run: items are claimed from the ledger, asked about, moved where that is needed, and recorded.
 //!
-//! One thread claims items and asks source and destination about many of them at a time: most are unchanged. The others
-//! go to the movers, of which each moves one image at a time.
+//! One thread claims items and asks source and destination about many of them at a time: most are unchanged. It claims and
+//! records while servers answer. The other items go to the movers, of which each moves one image at a time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::file::MirrorFile;
 use super::item::{self, Attempt};
 use super::look::{Question, Seen};
+use super::pending::{ASKED, Pending};
 use super::plan::{self, Plan, host_and_repository};
 use super::referrers;
 use super::services::Services;
@@ -28,8 +29,12 @@ use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{BlobProof, KnownBlob};
 use occystrap_net::uri::Uri;
 
-/// Items that are claimed and asked about at a time.
-const CLAIMED: usize = 64;
+/// Items that are claimed beside those, so that a question is at hand when an answer comes. A process that is killed counts
+/// an attempt for each claimed item.
+const AHEAD: usize = 32;
+
+/// Answers that are recorded together, and items that are claimed together: a transaction costs as much as three items.
+const PORTION: usize = 16;
 
 /// Longest time without a look at the ledger while items are in work or wait.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
@@ -122,7 +127,7 @@ pub fn run<L: Ledger + 'static>(
         new: new_targets(&plan, &**ledger, services).map_err(one)?,
         seeded: Mutex::default(),
         held: Mutex::default(),
-        ended: Condvar::new(),
+        wake: Condvar::new(),
     };
     let outcome = work.all();
     work.note_traffic().map_err(one)?;
@@ -228,7 +233,18 @@ struct Work<'r, L> {
     /// Leases of this process, and whether an item failed.
     held: Mutex<(HashSet<Lease>, bool)>,
     /// Wakes the thread that claims.
-    ended: Condvar,
+    wake: Condvar,
+}
+
+/// An item that was asked about.
+struct Asked<'r> {
+    lease: Lease,
+    item: &'r Item<'r>,
+    known: record::Item,
+    /// Whether its proof is young enough.
+    is_young: bool,
+    /// Whether its referrers are asked for.
+    asks_referrers: bool,
 }
 
 /// An item for a mover.
@@ -301,28 +317,33 @@ impl<'r, L: Ledger> Work<'r, L> {
 
     /// Claims items, asks about them, and gives the movers what must be moved.
     fn claim_each(&self, to_movers: SyncSender<Move<'r>>) -> Result<()> {
+        let mut pending = Pending::new(&self.services.context, ASKED);
         loop {
             self.services.context.cancel.check()?;
             if self.options.fail_fast && self.held().1 {
                 return Ok(());
             }
-            let request = ClaimRequest {
-                run: self.run,
-                worker: self.worker,
-                most: CLAIMED,
-                host_limits: &self.limits,
-            };
-            let claimed = self.ledger.claim(&request)?;
-            if claimed.is_empty() {
-                let open = self.ledger.open_items(self.run)?;
-                if open.all() == 0 {
-                    return Ok(());
+            let most = (ASKED + AHEAD).saturating_sub(pending.len());
+            if most >= PORTION {
+                let request = ClaimRequest {
+                    run: self.run,
+                    worker: self.worker,
+                    most,
+                    host_limits: &self.limits,
+                };
+                let claimed = self.ledger.claim(&request)?;
+                if claimed.is_empty() && pending.len() == 0 {
+                    let open = self.ledger.open_items(self.run)?;
+                    if open.all() == 0 {
+                        return Ok(());
+                    }
+                    self.nap(open.next_in);
+                    continue;
                 }
-                self.nap(open.next_in);
-                continue;
+                self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
+                self.ask(claimed, &mut pending)?;
             }
-            self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
-            for moved in self.ask(claimed)? {
+            for moved in self.decide(pending.wait(PORTION)?)? {
                 if to_movers.send(moved).is_err() {
                     return Ok(());
                 }
@@ -334,13 +355,17 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn nap(&self, next_in: Option<u64>) {
         let wait = next_in.map_or(LONGEST_NAP, Duration::from_secs);
         let wait = wait.clamp(Duration::from_millis(10), LONGEST_NAP);
-        drop(self.ended.wait_timeout(self.held(), wait));
+        drop(self.wake.wait_timeout(self.held(), wait));
     }
 
-    /// Asks both ends of items. Returns those that must be moved; the others are recorded.
-    fn ask(&self, claimed: Vec<ClaimedItem>) -> Result<Vec<Move<'r>>> {
+    /// Asks both ends of items. What need not be asked for is recorded.
+    fn ask(
+        &self,
+        claimed: Vec<ClaimedItem>,
+        pending: &mut Pending<'_, Asked<'r>, Result<Seen>>,
+    ) -> Result<()> {
         let now = self.ledger.now()?;
-        let mut asked = Vec::new();
+        let mut ended = Vec::new();
         for ClaimedItem { lease, item: known } in claimed {
             let Some(item) = self.items.get(&*known.destination).copied() else {
                 // It is of the plan of an earlier process; the next plan decides about it.
@@ -352,10 +377,10 @@ impl<'r, L: Ledger> Work<'r, L> {
             let is_young = |proof: record::Proof| {
                 self.options.recheck.is_none_or(|most| proof.is_younger(now, most))
             };
-            let is_proved = known.proof.is_some_and(is_young);
+            let is_young = known.proof.is_some_and(is_young);
             let asks_referrers = referrers::are_due(item, &known, self.ledger)?;
-            if is_proved && item.is_immutable() && !asks_referrers {
-                self.finish(lease, item, unchanged(), &[])?;
+            if is_young && item.is_immutable() && !asks_referrers {
+                ended.push((lease, item, unchanged()));
                 continue;
             }
             let settings = &item.entry.settings;
@@ -363,23 +388,23 @@ impl<'r, L: Ledger> Work<'r, L> {
                 && settings.keeps_digest();
             match Question::about(item, is_new, self.services) {
                 Ok(question) => {
-                    asked.push((lease, item, known, (is_proved, asks_referrers), question));
+                    let asked = Asked { lease, item, known, is_young, asks_referrers };
+                    pending.ask(asked, question.ask());
                 }
-                Err(error) => self.fail(lease, item, &error)?,
+                Err(error) => ended.push((lease, item, failed(&error)?)),
             }
         }
-        let (asked, questions): (Vec<_>, Vec<_>) = asked
-            .into_iter()
-            .map(|(lease, item, known, young, question)| ((lease, item, known, young), question))
-            .unzip();
-        let seen = self.services.each(questions, CLAIMED, Question::ask)?;
-        let mut moves = Vec::new();
-        for ((lease, item, known, (is_young, asks_referrers)), seen) in asked.into_iter().zip(seen)
-        {
+        self.finish_all(ended)
+    }
+
+    /// Returns the items that must be moved, of those with an answer; the others are recorded.
+    fn decide(&self, answers: Vec<(Asked<'r>, Result<Seen>)>) -> Result<Vec<Move<'r>>> {
+        let (mut moves, mut ended) = (Vec::new(), Vec::new());
+        for (Asked { lease, item, known, is_young, asks_referrers }, seen) in answers {
             let mut seen = match seen {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.fail(lease, item, &error)?;
+                    ended.push((lease, item, failed(&error)?));
                     continue;
                 }
             };
@@ -388,13 +413,14 @@ impl<'r, L: Ledger> Work<'r, L> {
                 moves.push((lease, item, seen));
             } else if seen.is_proved {
                 let record = FinishedItem { want_digest: seen.source, ..unchanged() };
-                self.finish(lease, item, record, &[])?;
+                ended.push((lease, item, record));
             } else if let Some(record) = item::by_policy(item, &seen) {
-                self.finish(lease, item, record, &[])?;
+                ended.push((lease, item, record));
             } else {
                 moves.push((lease, item, seen));
             }
         }
+        self.finish_all(ended)?;
         Ok(moves)
     }
 
@@ -439,6 +465,9 @@ impl<'r, L: Ledger> Work<'r, L> {
                 let blob = KnownBlob { size: link.size, proof: BlobProof::Sent, diff_id: None };
                 repository.note_blob(link.digest, blob);
             }
+            if !links.is_empty() {
+                repository.note_recorded();
+            }
             match links.last() {
                 Some(last) if links.len() == LONGEST_PAGE => after = Some(last.digest),
                 _ => return Ok(()),
@@ -446,14 +475,7 @@ impl<'r, L: Ledger> Work<'r, L> {
         }
     }
 
-    fn fail(&self, lease: Lease, item: &Item<'_>, error: &Error) -> Result<()> {
-        match item::failed(error) {
-            Some(record) => self.finish(lease, item, record, &[]),
-            None => Err(error.clone()),
-        }
-    }
-
-    /// Records the end of an item.
+    /// Records the end of an item that was moved.
     fn finish(
         &self,
         lease: Lease,
@@ -464,8 +486,27 @@ impl<'r, L: Ledger> Work<'r, L> {
         if !blobs.is_empty() {
             self.ledger.note_blobs(blobs)?;
         }
-        let mut record = record;
-        if self.ledger.finish(lease, &record)? == LeaseWrite::Recorded(State::Dead) {
+        let written = self.ledger.finish(lease, &record)?;
+        self.ended(lease, item, record, written);
+        Ok(())
+    }
+
+    /// Records the ends of items that were not moved, in one transaction.
+    fn finish_all(&self, ended: Vec<(Lease, &Item<'_>, FinishedItem)>) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<_> = ended.iter().map(|(lease, _, record)| (*lease, record)).collect();
+        let written = self.ledger.finish_all(&records)?;
+        for ((lease, item, record), written) in ended.into_iter().zip(written) {
+            self.ended(lease, item, record, written);
+        }
+        Ok(())
+    }
+
+    /// Tells that an item has ended.
+    fn ended(&self, lease: Lease, item: &Item<'_>, mut record: FinishedItem, written: LeaseWrite) {
+        if written == LeaseWrite::Recorded(State::Dead) {
             // It was the last attempt.
             record.ending = Ending::Failed(Verdict::NotVerified);
         }
@@ -474,13 +515,17 @@ impl<'r, L: Ledger> Work<'r, L> {
         }
         self.drop_lease(lease);
         self.events.ended(item, &record);
-        Ok(())
     }
 
     fn drop_lease(&self, lease: Lease) {
         self.held().0.remove(&lease);
-        self.ended.notify_all();
+        self.wake.notify_all();
     }
+}
+
+/// Returns the record of an item that could not be asked about. Errors when the user interrupts.
+fn failed(error: &Error) -> Result<FinishedItem> {
+    item::failed(error).ok_or_else(|| error.clone())
 }
 
 /// Returns the record of an item that is as it was when it was proved.

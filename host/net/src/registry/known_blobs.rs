@@ -57,6 +57,10 @@ pub(super) struct Known {
     pub(super) places: HashMap<(Arc<str>, Digest), Vec<Arc<str>>>,
     /// Repositories that had nothing when the run began.
     pub(super) new: HashSet<(Arc<str>, Arc<str>)>,
+    /// Repositories of which the record knew blobs when the run began.
+    pub(super) recorded: HashSet<(Arc<str>, Arc<str>)>,
+    /// What tags were found to be, by registry, repository and tag: `None` for a tag that is not there.
+    pub(super) tags: HashMap<(Arc<str>, Arc<str>, String), Option<Digest>>,
     /// Whether what was found for one image counts for others: see
     /// [`RegistryClient::for_many_images`](super::RegistryClient::for_many_images).
     pub(super) many: bool,

@@ -70,6 +70,7 @@ impl Repository {
             places.retain(|place| *place != name);
         }
         known.new.remove(&(Arc::clone(&host), Arc::clone(&name)));
+        known.recorded.remove(&(Arc::clone(&host), Arc::clone(&name)));
         known.links.remove(&(host, name, digest));
     }
 
@@ -83,7 +84,8 @@ impl Repository {
                 places.retain(|place| *place != name);
             }
         }
-        known.new.remove(&(host, name));
+        known.new.remove(&(Arc::clone(&host), Arc::clone(&name)));
+        known.recorded.remove(&(host, name));
     }
 
     /// Returns another repository of the registry that has a blob.
@@ -115,6 +117,36 @@ impl Repository {
         let mut known = self.known_blobs().lock();
         let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
         known.new.contains(&key)
+    }
+
+    /// Notes that earlier runs recorded blobs of this repository, and that the caller has noted all of them.
+    pub fn note_recorded(&self) {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.recorded.insert(key);
+    }
+
+    /// Returns whether earlier runs recorded blobs of this repository. One that is not among them is likely not there.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.recorded.contains(&key)
+    }
+
+    /// Notes what a tag is, from an answer of a moment ago: `None` where it is not there. The next push to the tag does not
+    /// ask for it again where that is another manifest.
+    pub fn note_tag(&self, tag: &str, digest: Option<Digest>) {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()), tag.to_owned());
+        known.tags.insert(key, digest);
+    }
+
+    /// Returns whether a tag was noted to be another manifest, or not to be there. The note counts once.
+    pub(super) fn take_other_tag(&self, tag: &str, digest: Digest) -> bool {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()), tag.to_owned());
+        known.tags.remove(&key).is_some_and(|noted| noted != Some(digest))
     }
 
     /// Notes that every kind of request of clients found the same manifest here.
