@@ -33,7 +33,7 @@ const PLAN_KIB: u64 = 128 * 1024;
 const RUN_KIB: u64 = 64 * 1024;
 
 /// Memory that the run of an unoptimised binary may take, in KiB: half of it are pages of the binary.
-const UNOPTIMISED_KIB: u64 = 128 * 1024;
+const UNOPTIMISED_KIB: u64 = 96 * 1024;
 
 /// Memory that four times as many images may add, in KiB.
 const GROWTH_KIB: u64 = 8 * 1024;
@@ -171,9 +171,12 @@ fn an_unchanged_image_costs_two_requests_and_an_immutable_one_none() {
     let before = requests();
     ran(&[]).exits(0).says("200/200 images, 5 copied, 195 unchanged");
     let cost = requests() - before;
-    // At the source: the manifest, the config and a layer. At the destination: two uploads, three blobs and the manifest
-    // read back, by its tag and as other clients ask for it.
-    assert_eq!(cost, 2 * 200 + FEW + 5 * (3 + 4 + 3 + 4));
+    // At the source: the manifest, the config and a layer. At the destination: two uploads, three blobs, and the manifest
+    // written and read back by its tag. Where no answer for another image of the repository came before, clients' other
+    // requests are made as well.
+    println!("5 of 200 images changed: {cost} requests");
+    let least = 2 * 200 + FEW + 5 * (3 + 4 + 3 + 2);
+    assert!((least..=least + 5 * 2).contains(&cost), "{cost}");
     assert_eq!(to.digest(3, 1), source.digest(3, 1));
 
     write_rules(&sandbox, &source.host(), &to.host(), repositories, "  immutable: ['*']\n");

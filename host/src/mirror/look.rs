@@ -7,6 +7,7 @@ use occystrap_base::oci::document::{IndexDocument, RawDescriptor};
 use occystrap_base::oci::layout::{INDEX, REF_NAME, tagged};
 use occystrap_base::oci::{Digest, json};
 use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::record::Proof;
 use occystrap_net::registry::Repository;
 use occystrap_net::uri::Uri;
 
@@ -32,6 +33,8 @@ pub struct Question {
     source: Option<Repository>,
     tag: String,
     destination: Place,
+    /// What an earlier run proved at the tag of the destination.
+    proved: Option<Digest>,
 }
 
 /// Where the destination is asked.
@@ -62,12 +65,17 @@ impl Question {
         };
         let source = (!is_new).then(|| services.source(&item.source)).transpose()?;
         let tag = item.source.target();
-        Ok(Self { source, tag, destination })
+        Ok(Self { source, tag, destination, proved: None })
+    }
+
+    /// Lets the answer of the destination count for other tags of its repository, where it is what an earlier run proved.
+    pub fn after(self, proof: Option<Proof>) -> Self {
+        Self { proved: proof.map(|proof| proof.digest), ..self }
     }
 
     /// Asks both ends. Errors with the error of the source first: without a source there is nothing to do.
     pub async fn ask(self) -> Result<Seen> {
-        let Self { source, tag, destination } = self;
+        let Self { source, tag, destination, proved } = self;
         let of_source = async {
             match tag.parse::<Digest>() {
                 // A digest cannot change.
@@ -87,7 +95,13 @@ impl Question {
         };
         let of_destination = async {
             match destination {
-                Place::Registry(repository, target) => repository.digest_of(&target).await,
+                Place::Registry(repository, target) => {
+                    let found = repository.digest_of(&target).await?;
+                    if found.is_some() && found == proved && target.parse::<Digest>().is_err() {
+                        repository.note_agreement();
+                    }
+                    Ok(found)
+                }
                 Place::Known(digest) => Ok(digest),
             }
         };

@@ -388,6 +388,7 @@ impl<'r, L: Ledger> Work<'r, L> {
                 && settings.keeps_digest();
             match Question::about(item, is_new, self.services) {
                 Ok(question) => {
+                    let question = question.after(known.proof);
                     let asked = Asked { lease, item, known, is_young, asks_referrers };
                     pending.ask(asked, question.ask());
                 }

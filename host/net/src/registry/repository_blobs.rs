@@ -1,6 +1,6 @@
 //! What a run knows of the blobs in one repository: notes, questions, and the turn to send one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -149,20 +149,24 @@ impl Repository {
         known.tags.remove(&key).is_some_and(|noted| noted != Some(digest))
     }
 
-    /// Notes that every kind of request of clients found the same manifest here.
-    pub fn note_agreeing(&self) {
+    /// Returns whether every kind of request of clients found the same manifest here, earlier in this run. A task that tests
+    /// it holds the lock meanwhile, so that others wait for its result and do not test it as well. Returns `None` where that
+    /// does not count for other manifests ([`RegistryClient::for_many_images`](super::RegistryClient::for_many_images)).
+    #[must_use]
+    pub fn agreement(&self) -> Option<Arc<Mutex<bool>>> {
         let mut known = self.known_blobs().lock();
         let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
-        known.agreeing.insert(key);
+        known.many.then(|| Arc::clone(known.agreements.entry(key).or_default()))
     }
 
-    /// Returns whether every kind of request of clients found the same manifest here, earlier in this run, and whether
-    /// that counts for other manifests ([`RegistryClient::for_many_images`](super::RegistryClient::for_many_images)).
-    #[must_use]
-    pub fn is_agreeing(&self) -> bool {
-        let mut known = self.known_blobs().lock();
-        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
-        known.many && known.agreeing.contains(&key)
+    /// Notes that HEAD found the manifest under a tag that an earlier run proved with every kind of request of clients. It
+    /// counts as [`Self::agreement`], unless a task tests that just now.
+    pub fn note_agreement(&self) {
+        if let Some(known) = self.agreement()
+            && let Ok(mut agreed) = known.try_lock()
+        {
+            *agreed = true;
+        }
     }
 
     /// Returns whether the registry has the API for referrers; `None` where this run has not asked yet.

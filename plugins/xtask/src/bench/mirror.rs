@@ -14,7 +14,7 @@ use super::mirror_images::{self, REPOSITORIES, TAGS};
 use super::push::clear_skopeo_cache;
 use super::registry::Registry;
 use super::relay::{Counted, Relay};
-use super::table::{Table, mib};
+use super::table::Table;
 use super::{Bench, find_or_report, image, machine, peers};
 
 /// Latency of each request.
@@ -135,7 +135,6 @@ impl Bench {
             "seconds",
             "times ours",
             "CPU seconds",
-            "peak MiB",
             "uploads",
             "mounts",
             "requests at source",
@@ -154,13 +153,11 @@ impl Bench {
                 let runs = of(index);
                 let Some(last) = runs.last() else { continue };
                 let cpu = Spread::of(runs.iter().map(|run| run.sample.cpu.as_secs_f64())).median;
-                let peak = runs.iter().map(|run| run.sample.peak).max().unwrap_or(0);
                 table.row(vec![
                     format!("{}: {}", case.name(), program.name()),
                     format!("{:.2}", wall(&runs)),
                     format!("{:.2}", wall(&runs) / ours),
                     format!("{cpu:.2}"),
-                    mib(peak),
                     last.destination.uploads.to_string(),
                     last.destination.mounts.to_string(),
                     last.source.requests.to_string(),
@@ -175,7 +172,6 @@ impl Bench {
                     name,
                     least,
                     times,
-                    "".into(),
                     "".into(),
                     "0".into(),
                     "0".into(),
