@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context;
-use occystrap::cli::Cli;
+use occystrap::cli::{Cli, Command};
 use occystrap::cli::{command_line, log};
 use occystrap::explore::screen;
 use occystrap::run;
@@ -29,6 +30,9 @@ const HELD_UP: Duration = Duration::from_secs(1);
 /// How often the writes are looked at meanwhile.
 const TICK: Duration = Duration::from_millis(50);
 
+/// The variable with the number of heaps of glibc (mallopt(3), `M_ARENA_MAX`).
+const HEAPS: &str = "MALLOC_ARENA_MAX";
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     secret::hide_in_panics();
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(mistake) => refuse(&mistake, &arguments),
     };
+    limit_heaps(&cli, &arguments);
     raise_file_limit();
     let progress = if cli.global.quiet { Progress::hidden() } else { Progress::on_terminal() };
     log::start(&progress, &cli.global);
@@ -56,14 +61,14 @@ fn main() -> ExitCode {
 fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
     if let Some(error) = run::explain_mistake(mistake, arguments, &mut io::stdout()) {
         let _ = report::write_error(&mut io::stderr(), &error);
-        std::process::exit(mistake.exit_code());
+        process::exit(mistake.exit_code());
     }
     if !mistake.use_stderr() {
         mistake.exit();
     }
     // clap repeats what was typed, which may be a secret.
     let _ = write!(io::stderr(), "{}", secret::mask(&command_line::rendered(mistake)));
-    std::process::exit(mistake.exit_code());
+    process::exit(mistake.exit_code());
 }
 
 fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
@@ -95,6 +100,22 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
             Ok(error.exit_code())
         }
     }
+}
+
+/// Starts the program once more with few heaps of the C library, where it mirrors images. glibc makes up to eight for each
+/// core, and each keeps what a thread once needed for a layer: in a mirror with its many threads that was three quarters
+/// of the memory. glibc reads the variable only at the start of a process. Where that fails, the process goes on.
+fn limit_heaps(cli: &Cli, arguments: &[OsString]) {
+    if !matches!(cli.command, Command::Mirror { .. }) || std::env::var_os(HEAPS).is_some() {
+        return;
+    }
+    let (Ok(program), Some((name, rest))) = (std::env::current_exe(), arguments.split_first())
+    else {
+        return;
+    };
+    // It returns only where it fails.
+    let failed = process::Command::new(program).arg0(name).args(rest).env(HEAPS, "2").exec();
+    drop(failed);
 }
 
 /// Raises the limit on open files. Every file of a session is open until its commit, up to `limits::FILES`; the usual
@@ -165,7 +186,7 @@ async fn listen(cancel: Cancel) {
     }
     screen::give_back();
     temporary::remove_own();
-    std::process::exit(INTERRUPTED.into());
+    process::exit(INTERRUPTED.into());
 }
 
 /// Returns whether SIGHUP was ignored before this program began: the first bit of `SigIgn` (proc_pid_status(5)).

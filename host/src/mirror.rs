@@ -11,7 +11,7 @@
 //! | `tags` | the tags of repositories, and the dates of images |
 //! | [`mod@plan`] | the items of a run, recorded in the ledger |
 //! | [`preview`] | what a run would do |
-//! | `look`, `layouts` | what source and destination have now |
+//! | `look`, `layouts`, `pending` | what source and destination have now, of many items at a time |
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
 //! | `pulls` | images that wait because the registry of their source gives few pulls |
 //! | `item`, `hint` | one item: it is unchanged, or it is moved and verified; what a user can do about its error |
@@ -39,6 +39,7 @@ mod image_check;
 mod item;
 mod layouts;
 mod look;
+mod pending;
 mod place;
 pub mod plan;
 pub mod preview;

@@ -44,6 +44,9 @@ mod support {
     pub mod registry_upload;
     pub mod rich;
     pub mod shape;
+    pub mod simulated;
+    pub mod simulated_http;
+    pub mod simulated_image;
     pub mod tmux;
     pub mod token_server;
     pub mod traced;
@@ -129,6 +132,7 @@ mod mirror_odd_ends;
 mod mirror_platforms;
 mod mirror_reports;
 mod mirror_resume;
+mod mirror_scale;
 mod mirror_verify;
 mod misplaced_option;
 mod module_order;

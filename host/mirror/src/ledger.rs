@@ -74,6 +74,9 @@ pub trait Queue {
     /// Ends an attempt and records all that belongs to it.
     fn finish(&self, lease: Lease, record: &FinishedItem) -> Result<LeaseWrite>;
 
+    /// Ends several attempts, in their order.
+    fn finish_all(&self, records: &[(Lease, &FinishedItem)]) -> Result<Vec<LeaseWrite>>;
+
     /// Returns all leases of this process, for SIGTERM: their claims do not count. Returns their number.
     fn give_back(&self) -> Result<u64>;
 

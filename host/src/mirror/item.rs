@@ -20,6 +20,7 @@ use occystrap_mirror::ledger::record::{
     self, Ending, FinishedItem, ItemError, ItemObject, Outcome, ProofChange, Verdict,
 };
 use occystrap_net::context::Context;
+use occystrap_net::registry::Reference;
 use occystrap_net::uri::Uri;
 use occystrap_output::receipt::{Bundle, Place, Receipt};
 use occystrap_verify::report::{ImageStatus, ObjectReport, Run};
@@ -205,6 +206,7 @@ fn try_to_move(
         record.want_digest = seen.source;
         return Ok(Attempt { record: Some(record), blobs: Vec::new() });
     }
+    note_tag(item, seen, services)?;
     let mut run = pipeline::process(&request, &context);
     let is_wrong = |error: &Error| error.origin() == Some(FaultOrigin::WrongAtDestination);
     if run.images().iter().filter_map(|image| image.error.as_ref()).any(is_wrong) {
@@ -228,6 +230,17 @@ fn try_to_move(
         ),
         blobs: blobs_of(&receipts, &item.destination.uri),
     })
+}
+
+/// Tells the client of the destination what its tag is, where that was asked for.
+fn note_tag(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<()> {
+    let uri = Uri::parse(&item.destination.uri)?;
+    if seen.source.is_none() || uri.scheme != "registry" || item.destination.digest.is_some() {
+        return Ok(());
+    }
+    let tag = Reference::parse(&uri.rest)?.target();
+    services.repository(&uri)?.note_tag(&tag, seen.destination);
+    Ok(())
 }
 
 /// Returns what the ledger gets of a move; `None` where the user interrupted.

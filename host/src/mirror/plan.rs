@@ -129,6 +129,35 @@ pub fn record_failures(ledger: &impl Ledger, run: RunId) -> Result<(PlanChanges,
 }
 
 impl Plan<'_> {
+    /// Keeps the items with one of these texts in the name of their source or destination; all where there are none.
+    /// Errors for a text that no item has, unless a source could not be listed.
+    pub fn keep_only(&mut self, only: &[String]) -> Result<()> {
+        if only.is_empty() {
+            return Ok(());
+        }
+        let mut is_found = vec![false; only.len()];
+        self.items.retain(|item| {
+            let (source, destination) = (item.source.to_string(), &item.destination.name);
+            let mut is_kept = false;
+            for (text, is_found) in only.iter().zip(&mut is_found) {
+                let has = source.contains(text.as_str()) || destination.contains(text.as_str());
+                *is_found |= has;
+                is_kept |= has;
+            }
+            is_kept
+        });
+        let absent = only.iter().zip(is_found).find(|(_, is_found)| !is_found);
+        match absent.filter(|_| self.failures.is_empty()) {
+            None => Ok(()),
+            Some((text, _)) => Err(Error::usage(format!(
+                "--only: no image has '{text}' in its name"
+            ))
+            .hint(
+                "it is a part of a name, without '*'; 'occystrap mirror plan FILE' prints names",
+            )),
+        }
+    }
+
     /// Records the items in a run of the ledger. Where a source could not be listed, or the run covers a part of the
     /// file, items that the plan does not name stay as they are.
     pub fn record(

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::file::MirrorFile;
 use super::item;
 use super::look::Question;
+use super::pending::ASKED;
 use super::plan::{self, Plan};
 use super::referrers;
 use super::services::Services;
-use super::tags::AT_A_TIME;
 use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::write_json;
@@ -20,7 +20,7 @@ use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::Ledger;
 use occystrap_mirror::ledger::record;
 
-/// Images that are asked about at a time; the answers of so many are in memory.
+/// Images whose answers are in memory at a time.
 const CLAIMED: usize = 1_000;
 
 /// What a run would do with an image, in the order of the last line.
@@ -128,11 +128,12 @@ pub fn preview<L: Ledger>(
     let (mut changes, mut unchanged, mut failures) = (Vec::new(), 0, plan.failures);
     for items in plan.items.chunks(CLAIMED) {
         let mut asked = Vec::new();
-        for item in items {
-            let known = match ledger {
-                Some(ledger) => ledger.item(&item.destination.name).map_err(one)?,
-                None => None,
-            };
+        let names: Vec<&str> = items.iter().map(|item| &*item.destination.name).collect();
+        let known = match ledger {
+            Some(ledger) => ledger.known(&names).map_err(one)?,
+            None => vec![None; items.len()],
+        };
+        for (item, known) in items.iter().zip(known) {
             let is_same = |known: &record::Item| {
                 known.proof.is_some() && known.content == plan::content(&item.entry.settings)
             };
@@ -147,7 +148,7 @@ pub fn preview<L: Ledger>(
         }
         let (asked, questions): (Vec<_>, Vec<_>) =
             asked.into_iter().map(|(item, known, question)| ((item, known), question)).unzip();
-        let seen = services.each(questions, AT_A_TIME, Question::ask).map_err(one)?;
+        let seen = services.each(questions, ASKED, Question::ask).map_err(one)?;
         for ((item, known), seen) in asked.into_iter().zip(seen) {
             let seen = match seen {
                 Ok(seen) => seen,

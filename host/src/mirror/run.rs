@@ -1,7 +1,7 @@
 //! A run: items are claimed from the ledger, asked about, moved where that is needed, and recorded.
 //!
-//! One thread claims items and asks source and destination about many of them at a time: most are unchanged. The others
-//! go to the movers, of which each moves one image at a time.
+//! One thread claims items and asks source and destination about many of them at a time: most are unchanged. It claims and
+//! records while servers answer. The other items go to the movers, of which each moves one image at a time.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::file::MirrorFile;
 use super::item::{self, Attempt};
-use super::look::{Question, Seen};
-use super::plan::{self, Plan, host_and_repository};
+use super::look::{self, Question, Seen};
+use super::pending::{ASKED, Pending};
+use super::plan::{self, host_and_repository};
 use super::pulls::Pulls;
 use super::referrers;
 use super::services::Services;
-use super::tags::AT_A_TIME;
 use occystrap_base::error::{Error, Result};
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::{
@@ -31,8 +31,12 @@ use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{BlobProof, KnownBlob};
 use occystrap_net::uri::Uri;
 
-/// Items that are claimed and asked about at a time.
-const CLAIMED: usize = 64;
+/// Items that are claimed beside those, so that a question is at hand when an answer comes. A process that is killed counts
+/// an attempt for each claimed item.
+const AHEAD: usize = 32;
+
+/// Answers that are recorded together, and items that are claimed together: a transaction costs as much as three items.
+const PORTION: usize = 16;
 
 /// Longest time without a look at the ledger while items are in work or wait.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
@@ -131,11 +135,11 @@ pub fn run<L: Ledger + 'static>(
         worker: &worker,
         items: plan.items.iter().map(|item| (&*item.destination.name, item)).collect(),
         limits: limits.collect(),
-        new: new_targets(&plan, &**ledger, services).map_err(one)?,
+        new: look::new_targets(&plan.items, &**ledger, services).map_err(one)?,
         until: options.max_duration.and_then(|most| started.checked_add(most)),
         seeded: Mutex::default(),
         held: Mutex::default(),
-        ended: Condvar::new(),
+        wake: Condvar::new(),
     };
     let outcome = work.all();
     work.note_traffic().map_err(one)?;
@@ -186,68 +190,6 @@ fn worker() -> String {
     format!("{host}/{}", std::process::id())
 }
 
-/// Returns the repositories of registries that have nothing yet. Those of which the ledger knows a blob are not asked for.
-fn new_targets(
-    plan: &Plan<'_>,
-    ledger: &impl Ledger,
-    services: &Services<'_>,
-) -> Result<HashSet<(String, String)>> {
-    let mut unknown = BTreeMap::new();
-    for item in &plan.items {
-        let uri = &item.destination.uri;
-        let name = host_and_repository(uri);
-        if !uri.starts_with("registry://") || unknown.contains_key(&name) {
-            continue;
-        }
-        let is_known = !ledger.links(&name.0, &name.1, None, 1)?.is_empty();
-        unknown.insert(name, (!is_known).then(|| uri.clone()));
-    }
-    let unknown = unknown.into_iter().filter_map(|(name, uri)| Some((name, uri?)));
-    let repositories =
-        unknown.map(|(name, uri)| Ok((name, services.repository(&Uri::parse(&uri)?)?)));
-    let repositories = repositories.collect::<Result<Vec<_>>>()?;
-    let found = services.each(repositories, AT_A_TIME, |(name, repository)| async move {
-        // A registry that refuses the list is asked for each image.
-        let is_new = matches!(repository.tags().await, Ok(None));
-        if is_new {
-            repository.note_new();
-        }
-        is_new.then_some(name)
-    })?;
-    Ok(found.into_iter().flatten().collect())
-}
-
-impl Plan<'_> {
-    /// Keeps the items with one of these texts in the name of their source or destination; all where there are none.
-    /// Errors for a text that no item has, unless a source could not be listed.
-    pub fn keep_only(&mut self, only: &[String]) -> Result<()> {
-        if only.is_empty() {
-            return Ok(());
-        }
-        let mut is_found = vec![false; only.len()];
-        self.items.retain(|item| {
-            let (source, destination) = (item.source.to_string(), &item.destination.name);
-            let mut is_kept = false;
-            for (text, is_found) in only.iter().zip(&mut is_found) {
-                let has = source.contains(text.as_str()) || destination.contains(text.as_str());
-                *is_found |= has;
-                is_kept |= has;
-            }
-            is_kept
-        });
-        let absent = only.iter().zip(is_found).find(|(_, is_found)| !is_found);
-        match absent.filter(|_| self.failures.is_empty()) {
-            None => Ok(()),
-            Some((text, _)) => Err(Error::usage(format!(
-                "--only: no image has '{text}' in its name"
-            ))
-            .hint(
-                "it is a part of a name, without '*'; 'occystrap mirror plan FILE' prints names",
-            )),
-        }
-    }
-}
-
 /// What the threads of a run share.
 struct Work<'r, L> {
     file: &'r MirrorFile,
@@ -270,7 +212,18 @@ struct Work<'r, L> {
     /// Leases of this process, and whether an item failed.
     held: Mutex<(HashSet<Lease>, bool)>,
     /// Wakes the thread that claims.
-    ended: Condvar,
+    wake: Condvar,
+}
+
+/// An item that was asked about.
+struct Asked<'r> {
+    lease: Lease,
+    item: &'r Item<'r>,
+    known: record::Item,
+    /// Whether its proof is young enough.
+    is_young: bool,
+    /// Whether its referrers are asked for.
+    asks_referrers: bool,
 }
 
 /// An item for a mover.
@@ -345,33 +298,39 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn claim_each(&self, to_movers: SyncSender<Move<'r>>) -> Result<()> {
         let hosts = &self.file.document.hosts;
         let mut pulls = Pulls::new(hosts, |host| self.services.request_host(host));
+        let mut pending = Pending::new(&self.services.context, ASKED);
         loop {
             self.services.context.cancel.check()?;
             if self.options.fail_fast && self.held().1 || self.is_out_of_time() {
                 return Ok(());
             }
-            let moves = match pulls.ready() {
+            let mut moves = match pulls.ready() {
                 Some(moves) => self.after_pause(moves)?,
-                None => {
-                    let request = ClaimRequest {
-                        run: self.run,
-                        worker: self.worker,
-                        most: CLAIMED,
-                        host_limits: &self.limits,
-                    };
-                    let claimed = self.ledger.claim(&request)?;
-                    if claimed.is_empty() {
-                        let open = self.ledger.open_items(self.run)?;
-                        if open.all() == 0 {
-                            return Ok(());
-                        }
-                        self.nap(open.next_in);
-                        continue;
-                    }
-                    self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
-                    self.ask(claimed)?.into()
-                }
+                None => VecDeque::new(),
             };
+            let most = (ASKED + AHEAD).saturating_sub(pending.len());
+            if moves.is_empty() && most >= PORTION {
+                let request = ClaimRequest {
+                    run: self.run,
+                    worker: self.worker,
+                    most,
+                    host_limits: &self.limits,
+                };
+                let claimed = self.ledger.claim(&request)?;
+                if claimed.is_empty() && pending.len() == 0 {
+                    let open = self.ledger.open_items(self.run)?;
+                    if open.all() == 0 {
+                        return Ok(());
+                    }
+                    self.nap(open.next_in);
+                    continue;
+                }
+                self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
+                self.ask(claimed, &mut pending)?;
+            }
+            if moves.is_empty() {
+                moves = self.decide(pending.wait(PORTION)?)?.into();
+            }
             for moved in moves {
                 let host = &moved.1.source.host;
                 if let Some(pause) = self.pause(host, &pulls)? {
@@ -404,7 +363,7 @@ impl<'r, L: Ledger> Work<'r, L> {
         let Some((lease, item, seen)) = moves.pop_front() else { return Ok(moves) };
         let questions = vec![Question::about(item, false, self.services)?];
         match self.services.each(questions, 1, Question::ask)?.pop() {
-            Some(Err(error)) => self.fail(lease, item, &error)?,
+            Some(Err(error)) => self.finish(lease, item, failed(&error, item)?, &[])?,
             _ => moves.push_front((lease, item, seen)),
         }
         Ok(moves)
@@ -414,13 +373,17 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn nap(&self, next_in: Option<u64>) {
         let wait = next_in.map_or(LONGEST_NAP, Duration::from_secs);
         let wait = wait.clamp(Duration::from_millis(10), LONGEST_NAP);
-        drop(self.ended.wait_timeout(self.held(), wait));
+        drop(self.wake.wait_timeout(self.held(), wait));
     }
 
-    /// Asks both ends of items. Returns those that must be moved; the others are recorded.
-    fn ask(&self, claimed: Vec<ClaimedItem>) -> Result<Vec<Move<'r>>> {
+    /// Asks both ends of items. What need not be asked for is recorded.
+    fn ask(
+        &self,
+        claimed: Vec<ClaimedItem>,
+        pending: &mut Pending<'_, Asked<'r>, Result<Seen>>,
+    ) -> Result<()> {
         let now = self.ledger.now()?;
-        let mut asked = Vec::new();
+        let mut ended = Vec::new();
         for ClaimedItem { lease, item: known } in claimed {
             let Some(item) = self.items.get(&*known.destination).copied() else {
                 // It is of the plan of an earlier process; the next plan decides about it.
@@ -432,10 +395,10 @@ impl<'r, L: Ledger> Work<'r, L> {
             let is_young = |proof: record::Proof| {
                 self.options.recheck.is_none_or(|most| proof.is_younger(now, most))
             };
-            let is_proved = known.proof.is_some_and(is_young);
+            let is_young = known.proof.is_some_and(is_young);
             let asks_referrers = referrers::are_due(item, &known, self.ledger)?;
-            if is_proved && item.is_immutable() && !asks_referrers {
-                self.finish(lease, item, unchanged(), &[])?;
+            if is_young && item.is_immutable() && !asks_referrers {
+                ended.push((lease, item, unchanged()));
                 continue;
             }
             let settings = &item.entry.settings;
@@ -443,23 +406,24 @@ impl<'r, L: Ledger> Work<'r, L> {
                 && settings.keeps_digest();
             match Question::about(item, is_new, self.services) {
                 Ok(question) => {
-                    asked.push((lease, item, known, (is_proved, asks_referrers), question));
+                    let question = question.after(known.proof);
+                    let asked = Asked { lease, item, known, is_young, asks_referrers };
+                    pending.ask(asked, question.ask());
                 }
-                Err(error) => self.fail(lease, item, &error)?,
+                Err(error) => ended.push((lease, item, failed(&error, item)?)),
             }
         }
-        let (asked, questions): (Vec<_>, Vec<_>) = asked
-            .into_iter()
-            .map(|(lease, item, known, young, question)| ((lease, item, known, young), question))
-            .unzip();
-        let seen = self.services.each(questions, CLAIMED, Question::ask)?;
-        let mut moves = Vec::new();
-        for ((lease, item, known, (is_young, asks_referrers)), seen) in asked.into_iter().zip(seen)
-        {
+        self.finish_all(ended)
+    }
+
+    /// Returns the items that must be moved, of those with an answer; the others are recorded.
+    fn decide(&self, answers: Vec<(Asked<'r>, Result<Seen>)>) -> Result<Vec<Move<'r>>> {
+        let (mut moves, mut ended) = (Vec::new(), Vec::new());
+        for (Asked { lease, item, known, is_young, asks_referrers }, seen) in answers {
             let mut seen = match seen {
                 Ok(seen) => seen,
                 Err(error) => {
-                    self.fail(lease, item, &error)?;
+                    ended.push((lease, item, failed(&error, item)?));
                     continue;
                 }
             };
@@ -468,13 +432,14 @@ impl<'r, L: Ledger> Work<'r, L> {
                 moves.push((lease, item, seen));
             } else if seen.is_proved {
                 let record = FinishedItem { want_digest: seen.source, ..unchanged() };
-                self.finish(lease, item, record, &[])?;
+                ended.push((lease, item, record));
             } else if let Some(record) = item::by_policy(item, &seen) {
-                self.finish(lease, item, record, &[])?;
+                ended.push((lease, item, record));
             } else {
                 moves.push((lease, item, seen));
             }
         }
+        self.finish_all(ended)?;
         Ok(moves)
     }
 
@@ -519,6 +484,9 @@ impl<'r, L: Ledger> Work<'r, L> {
                 let blob = KnownBlob { size: link.size, proof: BlobProof::Sent, diff_id: None };
                 repository.note_blob(link.digest, blob);
             }
+            if !links.is_empty() {
+                repository.note_recorded();
+            }
             match links.last() {
                 Some(last) if links.len() == LONGEST_PAGE => after = Some(last.digest),
                 _ => return Ok(()),
@@ -526,14 +494,7 @@ impl<'r, L: Ledger> Work<'r, L> {
         }
     }
 
-    fn fail(&self, lease: Lease, item: &Item<'_>, error: &Error) -> Result<()> {
-        match item::failed(error, item.entry.place.file()) {
-            Some(record) => self.finish(lease, item, record, &[]),
-            None => Err(error.clone()),
-        }
-    }
-
-    /// Records the end of an item.
+    /// Records the end of an item that was moved.
     fn finish(
         &self,
         lease: Lease,
@@ -553,8 +514,27 @@ impl<'r, L: Ledger> Work<'r, L> {
                 }
             }
         }
-        let mut record = record;
-        if self.ledger.finish(lease, &record)? == LeaseWrite::Recorded(State::Dead) {
+        let written = self.ledger.finish(lease, &record)?;
+        self.ended(lease, item, record, written);
+        Ok(())
+    }
+
+    /// Records the ends of items that were not moved, in one transaction.
+    fn finish_all(&self, ended: Vec<(Lease, &Item<'_>, FinishedItem)>) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<_> = ended.iter().map(|(lease, _, record)| (*lease, record)).collect();
+        let written = self.ledger.finish_all(&records)?;
+        for ((lease, item, record), written) in ended.into_iter().zip(written) {
+            self.ended(lease, item, record, written);
+        }
+        Ok(())
+    }
+
+    /// Tells that an item has ended.
+    fn ended(&self, lease: Lease, item: &Item<'_>, mut record: FinishedItem, written: LeaseWrite) {
+        if written == LeaseWrite::Recorded(State::Dead) {
             // It was the last attempt.
             record.ending = Ending::Failed(Verdict::NotVerified);
         }
@@ -563,13 +543,17 @@ impl<'r, L: Ledger> Work<'r, L> {
         }
         self.drop_lease(lease);
         self.events.ended(item, &record);
-        Ok(())
     }
 
     fn drop_lease(&self, lease: Lease) {
         self.held().0.remove(&lease);
-        self.ended.notify_all();
+        self.wake.notify_all();
     }
+}
+
+/// Returns the record of an item that could not be asked about. Errors when the user interrupts.
+fn failed(error: &Error, item: &Item<'_>) -> Result<FinishedItem> {
+    item::failed(error, item.entry.place.file()).ok_or_else(|| error.clone())
 }
 
 /// Returns the record of an item that is as it was when it was proved.

@@ -35,26 +35,25 @@ pub fn select(
     services: &Services<'_>,
     facts: Option<&(dyn Facts + Sync)>,
 ) -> Result<Vec<Result<SelectedTags>>> {
-    let repositories = sources.iter().map(|source| match source.rules {
-        Some(_) => services.source(&source.reference).map(Some),
-        None => Ok(None),
-    });
-    let repositories: Vec<Option<Repository>> = repositories.collect::<Result<_>>()?;
-    let lists = services.each(repositories.clone(), AT_A_TIME, |repository| async move {
-        match repository {
-            Some(repository) => repository.tags().await,
-            None => Ok(None),
-        }
-    })?;
+    let ruled = sources.iter().filter(|source| source.rules.is_some());
+    let repositories: Vec<Repository> =
+        ruled.map(|source| services.source(&source.reference)).collect::<Result<_>>()?;
+    let lists =
+        services.each(repositories.iter().cloned(), AT_A_TIME, |repository| async move {
+            repository.tags().await
+        })?;
+    let mut listed = repositories.iter().zip(lists);
     let mut selected = Vec::with_capacity(sources.len());
-    for ((source, repository), tags) in sources.iter().zip(repositories).zip(lists) {
-        if let (Some(repository), Ok(Some(tags))) = (&repository, &tags) {
+    for source in sources {
+        let next = source.rules.and_then(|_| listed.next());
+        let Some((repository, tags)) = next else {
+            selected.push(Ok(SelectedTags::default()));
+            continue;
+        };
+        if let Ok(Some(tags)) = &tags {
             services.note_tags(repository.place(), tags);
         }
-        selected.push(match (source.rules, repository) {
-            (Some(_), Some(repository)) => select_of(source, &repository, tags, services, facts),
-            _ => Ok(SelectedTags::default()),
-        });
+        selected.push(select_of(source, repository, tags, services, facts));
     }
     Ok(selected)
 }

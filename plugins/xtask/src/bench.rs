@@ -12,10 +12,13 @@ mod image;
 mod machine;
 mod measure;
 mod memory;
+mod mirror;
+mod mirror_images;
 mod peers;
 mod plugin;
 mod push;
 mod registry;
+mod relay;
 mod table;
 mod untrusted;
 
@@ -34,13 +37,13 @@ pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build and other programs, and print tables
     --runs N        number of runs; the tables show the median (5)
     --only A,B      measure only these: pull, push, docker, verify, filters, check, search, boundary, memory,
-                    start, plugin, untrusted, floor
+                    start, plugin, untrusted, mirror, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this program instead of building one
     --python FILE   Python occystrap (by default, it is installed from PyPI into the target folder)
 ";
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "pull",
     "push",
     "docker",
@@ -53,6 +56,7 @@ const SECTIONS: [&str; 13] = [
     "start",
     "plugin",
     "untrusted",
+    "mirror",
     "floor",
 ];
 
@@ -178,6 +182,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             "start" => bench.start()?,
             "plugin" => bench.plugin()?,
             "untrusted" => bench.untrusted()?,
+            "mirror" => bench.mirror()?,
             _ => bench.floor(pulled.as_ref())?,
         }
     }

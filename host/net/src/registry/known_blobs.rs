@@ -52,6 +52,9 @@ pub struct KnownBlob {
 #[derive(Clone, Default)]
 pub(super) struct KnownBlobs(Arc<Mutex<Known>>);
 
+/// A registry, and the name of a repository in it.
+type RepositoryKey = (Arc<str>, Arc<str>);
+
 #[derive(Default)]
 pub(super) struct Known {
     /// What is in a repository, by the registry, the name of the repository and the digest.
@@ -59,12 +62,16 @@ pub(super) struct Known {
     /// The repositories that have a blob, by the registry and the digest.
     pub(super) places: HashMap<(Arc<str>, Digest), Vec<Arc<str>>>,
     /// Repositories that had nothing when the run began.
-    pub(super) new: HashSet<(Arc<str>, Arc<str>)>,
+    pub(super) new: HashSet<RepositoryKey>,
+    /// Repositories of which the record knew blobs when the run began.
+    pub(super) recorded: HashSet<RepositoryKey>,
+    /// What tags were found to be, by registry, repository and tag: `None` for a tag that is not there.
+    pub(super) tags: HashMap<(Arc<str>, Arc<str>, String), Option<Digest>>,
     /// Whether what was found for one image counts for others: see
     /// [`RegistryClient::for_many_images`](super::RegistryClient::for_many_images).
     pub(super) many: bool,
-    /// Repositories in which every kind of request of clients found the same manifest.
-    pub(super) agreeing: HashSet<(Arc<str>, Arc<str>)>,
+    /// Whether every kind of request of clients found the same manifest, by registry and repository.
+    pub(super) agreements: HashMap<RepositoryKey, Arc<Mutex<bool>>>,
     /// Blobs that are being sent to a registry.
     pub(super) sending: HashMap<(Arc<str>, Digest), watch::Receiver<()>>,
     /// Whether registries have the API for referrers, by host.

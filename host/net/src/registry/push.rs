@@ -159,7 +159,8 @@ impl Repository {
         };
         let header = HeaderValue::try_from(media_type)
             .map_err(|_| Error::usage(format!("'{media_type}' is not a media type")))?;
-        if !self.is_new() && self.has_manifest(target, media_type, &bytes).await? {
+        let is_other = self.is_new() || self.take_other_tag(target, digest);
+        if !is_other && self.has_manifest(target, media_type, &bytes).await? {
             tracing::debug!(target, %digest, "the manifest is there already");
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! What a run knows of the blobs in one repository: notes, questions, and the turn to send one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -78,6 +78,7 @@ impl Repository {
             places.retain(|place| *place != name);
         }
         known.new.remove(&(Arc::clone(&host), Arc::clone(&name)));
+        known.recorded.remove(&(Arc::clone(&host), Arc::clone(&name)));
         known.links.remove(&(host, name, digest));
     }
 
@@ -91,7 +92,8 @@ impl Repository {
                 places.retain(|place| *place != name);
             }
         }
-        known.new.remove(&(host, name));
+        known.new.remove(&(Arc::clone(&host), Arc::clone(&name)));
+        known.recorded.remove(&(host, name));
     }
 
     /// Returns another repository of the registry that has a blob.
@@ -125,20 +127,54 @@ impl Repository {
         known.new.contains(&key)
     }
 
-    /// Notes that every kind of request of clients found the same manifest here.
-    pub fn note_agreeing(&self) {
+    /// Notes that earlier runs recorded blobs of this repository, and that the caller has noted all of them.
+    pub fn note_recorded(&self) {
         let mut known = self.known_blobs().lock();
         let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
-        known.agreeing.insert(key);
+        known.recorded.insert(key);
     }
 
-    /// Returns whether every kind of request of clients found the same manifest here, earlier in this run, and whether
-    /// that counts for other manifests ([`RegistryClient::for_many_images`](super::RegistryClient::for_many_images)).
+    /// Returns whether earlier runs recorded blobs of this repository. One that is not among them is likely not there.
     #[must_use]
-    pub fn is_agreeing(&self) -> bool {
+    pub fn is_recorded(&self) -> bool {
         let mut known = self.known_blobs().lock();
         let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
-        known.many && known.agreeing.contains(&key)
+        known.recorded.contains(&key)
+    }
+
+    /// Notes what a tag is, from an answer of a moment ago: `None` where it is not there. The next push to the tag does not
+    /// ask for it again where that is another manifest.
+    pub fn note_tag(&self, tag: &str, digest: Option<Digest>) {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()), tag.to_owned());
+        known.tags.insert(key, digest);
+    }
+
+    /// Returns whether a tag was noted to be another manifest, or not to be there. The note counts once.
+    pub(super) fn take_other_tag(&self, tag: &str, digest: Digest) -> bool {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()), tag.to_owned());
+        known.tags.remove(&key).is_some_and(|noted| noted != Some(digest))
+    }
+
+    /// Returns whether every kind of request of clients found the same manifest here, earlier in this run. A task that tests
+    /// it holds the lock meanwhile, so that others wait for its result and do not test it as well. Returns `None` where that
+    /// does not count for other manifests ([`RegistryClient::for_many_images`](super::RegistryClient::for_many_images)).
+    #[must_use]
+    pub fn agreement(&self) -> Option<Arc<Mutex<bool>>> {
+        let mut known = self.known_blobs().lock();
+        let key = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.many.then(|| Arc::clone(known.agreements.entry(key).or_default()))
+    }
+
+    /// Notes that HEAD found the manifest under a tag that an earlier run proved with every kind of request of clients. It
+    /// counts as [`Self::agreement`], unless a task tests that just now.
+    pub fn note_agreement(&self) {
+        if let Some(known) = self.agreement()
+            && let Ok(mut agreed) = known.try_lock()
+        {
+            *agreed = true;
+        }
     }
 
     /// Returns whether the registry has the API for referrers; `None` where this run has not asked yet.

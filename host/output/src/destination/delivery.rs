@@ -4,12 +4,17 @@ use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::Descriptor;
 use occystrap_net::registry::Repository;
 
+/// Size of a blob, in bytes, up to which it is sent without a question where the run knows what the repository has. The
+/// answer would take as long as sending it: 20 milliseconds at 100 Mbit a second.
+const SMALL: u64 = 256 * 1024;
+
 /// Returns whether the registry has a blob, so that it is not sent. What is there with another size, or ends too
 /// early, is damaged there: it is sent again.
 async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
     match at.known_blob(blob.digest) {
         Some(known) if known.size == blob.size => return Ok(true),
         None if at.is_new() || at.is_suspect(blob.digest) => return Ok(false),
+        None if at.is_recorded() && blob.size <= SMALL => return Ok(false),
         _ => {}
     }
     match at.stat_blob(blob.digest).await {

@@ -1,5 +1,7 @@
 //! A repository of a registry for blocking code: the host calls of a plugin, and verification.
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 
 use super::delivery::{self, Delivery};
@@ -80,15 +82,10 @@ impl RepositoryReader {
         self.repository.note_blob(digest, blob);
     }
 
-    /// Notes that all kinds of requests agree here: [`Repository::note_agreeing`].
-    pub fn note_agreeing(&self) {
-        self.repository.note_agreeing();
-    }
-
-    /// Returns whether all kinds of requests agree here: [`Repository::is_agreeing`].
+    /// Returns whether all kinds of requests agree here: [`Repository::agreement`].
     #[must_use]
-    pub fn is_agreeing(&self) -> bool {
-        self.repository.is_agreeing()
+    pub fn agreement(&self) -> Option<Arc<Mutex<bool>>> {
+        self.repository.agreement()
     }
 
     /// Forgets a blob that was found damaged or missing: [`Repository::forget_blob`].

@@ -2,6 +2,8 @@
 //!
 //! An object that cannot be checked because of the network or the login is *unchecked*; any other difference is a flaw.
 
+use std::sync::PoisonError;
+
 use super::checker::{Checker, Compare};
 use crate::verdict::claims::Claims;
 use crate::verdict::flaw::{Difference, Flaw, Hint, Reason, Status};
@@ -294,14 +296,18 @@ impl CheckedRepository<'_> {
         if let Some(known) = self.memory.recall_resolved(reference) {
             return known;
         }
-        // A registry answers alike for all tags of a repository.
-        if self.remote.is_agreeing() {
+        // A registry answers alike for all tags of a repository: one of several tasks tests it, and the others wait.
+        let agreement = self.remote.agreement();
+        let mut agreed =
+            agreement.as_ref().map(|known| known.lock().unwrap_or_else(PoisonError::into_inner));
+        if agreed.as_deref() == Some(&true) {
             return self.remote.check_headers(reference, fetched);
         }
         let outcome = self.remote.check_resolved(reference, fetched);
-        if outcome.is_ok() {
-            self.remote.note_agreeing();
+        if let Some(agreed) = &mut agreed {
+            **agreed = outcome.is_ok();
         }
+        drop(agreed);
         self.memory.remember_resolved(reference, outcome.clone());
         outcome
     }

@@ -197,7 +197,7 @@ fn gzip_reference(archive: &Path, folder: &Path) -> Result<u64> {
 }
 
 /// Deletes skopeo's cache of information about blobs.
-fn clear_skopeo_cache() -> Result<()> {
+pub(super) fn clear_skopeo_cache() -> Result<()> {
     let home = std::env::var("HOME").unwrap_or_default();
     for cache in SKOPEO_CACHES {
         let folder = PathBuf::from(cache.replace("{home}", &home));

@@ -91,6 +91,17 @@ impl Queue for Sqlite {
         Ok(written)
     }
 
+    fn finish_all(&self, records: &[(Lease, &FinishedItem)]) -> Result<Vec<LeaseWrite>> {
+        let now = self.clock.utc();
+        let written = self.write("finish items", Sync::Soon, |transaction| {
+            let each = records.iter();
+            each.map(|(lease, record)| finish::finish(transaction, *lease, record, now)).collect()
+        })?;
+        let ended = records.iter().map(|(lease, _)| (lease.item.0, lease.generation));
+        self.forget_leases(&ended.collect::<Vec<_>>());
+        Ok(written)
+    }
+
     fn give_back(&self) -> Result<u64> {
         let own: Vec<_> =
             self.leases().iter().map(|(item, (generation, _))| (*item, *generation)).collect();

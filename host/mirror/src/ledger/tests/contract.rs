@@ -24,6 +24,7 @@ for_each_store!(
     a_retry_waits_longer_each_time_and_is_dead_after_the_sixth_attempt,
     retries_come_after_planned_items,
     a_lease_without_a_heartbeat_is_taken_back_and_writes_nothing_more,
+    several_attempts_end_together_and_a_stale_one_stops_no_other,
     a_process_that_stops_gives_its_leases_back_uncounted,
     a_clock_that_jumps_loses_nothing_and_repeats_nothing,
     a_paused_host_gets_no_work_until_the_pause_ends,
@@ -254,6 +255,22 @@ fn a_lease_without_a_heartbeat_is_taken_back_and_writes_nothing_more(world: &imp
     let written = ledger.finish(again[0].lease, &done()).unwrap();
     assert_eq!(written, LeaseWrite::Recorded(State::Done));
     assert_eq!(ledger.finish(again[0].lease, &done()).unwrap(), LeaseWrite::Stale);
+}
+
+fn several_attempts_end_together_and_a_stale_one_stops_no_other(world: &impl World) {
+    let ledger = world.open();
+    let run = begin(&ledger, 0).id;
+    ledger.plan(run, &items(0..3)).unwrap();
+    let claimed = claim(&ledger, run, 3);
+    ledger.finish(claimed[1].lease, &done()).unwrap();
+    let failed = FinishedItem::new(Ending::Failed(Verdict::NotVerified));
+    let records =
+        [(claimed[0].lease, &done()), (claimed[1].lease, &done()), (claimed[2].lease, &failed)];
+    let (done, failed) = (LeaseWrite::Recorded(State::Done), LeaseWrite::Recorded(State::Failed));
+    assert_eq!(ledger.finish_all(&records).unwrap(), [done, LeaseWrite::Stale, failed]);
+    assert_eq!(ledger.give_back().unwrap(), 0, "the leases are over");
+    let totals = ledger.totals(run).unwrap();
+    assert_eq!((totals.done, totals.failed, totals.leased), (2, 1, 0));
 }
 
 fn a_process_that_stops_gives_its_leases_back_uncounted(world: &impl World) {
