@@ -130,7 +130,7 @@ impl<'d> Source<'d> {
         let by = counts.emptied_by().unwrap_or("its rules");
         self.place
             .error(format!("'{}': no tag is left by {by} ({counts})", self.reference))
-            .hint("change the rules, or remove the entry; `occystrap search` and the web page of the registry list tags")
+            .hint("change the rules, or remove the entry")
     }
 }
 

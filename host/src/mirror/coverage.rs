@@ -84,15 +84,19 @@ pub fn coverage_line(coverage: &Coverage, age: u64) -> Option<String> {
 pub fn unmet(coverage: &Coverage, damage: Damage, age: u64) -> Option<String> {
     let young = coverage.by_age.first().copied().unwrap_or_default().blobs;
     let blobs = coverage.all.blobs.saturating_sub(young);
-    if blobs == 0 && damage.old_images == 0 {
+    if blobs == 0 && damage.old_images == 0 && damage.absent == 0 {
         return None;
     }
-    Some(format!(
+    let mut line = format!(
         "Not met: {} blobs were not read in full within {}, and {} images not verified",
         number(blobs),
         long(age),
         number(damage.old_images)
-    ))
+    );
+    if damage.absent > 0 {
+        line.push_str(&format!("; {} images of the file are not there", number(damage.absent)));
+    }
+    Some(line)
 }
 
 /// Returns the exit code: 130 for an interruption, 1 for recorded damage, 3 for what could not be checked or is older than
@@ -182,7 +186,7 @@ mod tests {
             by_age: vec![sum(400_000, 20_500_000_000_000), sum(12_688, 1)],
             oldest: Some(44 * DAY),
         };
-        let damage = Damage { blobs: 2, images: 0, all_images: 100_000, old_images: 4 };
+        let damage = Damage { blobs: 2, images: 0, absent: 0, all_images: 100_000, old_images: 4 };
         let lines = [
             verified_line(&ended, Level::Full, damage, &coverage),
             coverage_line(&coverage, USUAL_AGE).unwrap(),

@@ -8,6 +8,7 @@ use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::holding::ItemFilter;
+use occystrap_mirror::ledger::record::Item;
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 use occystrap_net::registry::{Reference, Repository};
@@ -116,6 +117,25 @@ impl<'a, L: Ledger> Places<'a, L> {
             })
         })?;
         Ok(is_used)
+    }
+
+    /// Calls a function with each image in a repository whose receipt has a blob.
+    pub fn each_user(
+        &self,
+        host: &str,
+        repo: &str,
+        digest: &Digest,
+        act: &mut dyn FnMut(Item) -> Result<()>,
+    ) -> Result<()> {
+        let states = &[State::Done, State::Failed];
+        let filter = ItemFilter { repo: Some((host, repo)), states, ..ItemFilter::default() };
+        let hex = digest.hex();
+        each_item(self.ledger, &filter, |item| {
+            if self.ledger.receipt(item.id)?.is_some_and(|receipt| receipt.contains(&hex)) {
+                act(item)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     /// Returns the repository from which a blob is read in full: the first that has it.

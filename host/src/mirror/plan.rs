@@ -1,5 +1,8 @@
 //! The items of a run: what the rules of the file select, recorded in the ledger.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
 use super::file::MirrorFile;
 use super::services::Services;
 use super::tags;
@@ -7,8 +10,10 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::document::{Index, Platforms, Referrers, Settings};
 use occystrap_mirror::expand::{Item, distinct};
-use occystrap_mirror::ledger::Ledger;
+use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{PlanChanges, PlanScope, PlannedItem, RunId, UnnamedItems};
+use occystrap_mirror::ledger::state::State;
+use occystrap_mirror::ledger::{Ledger, each_item};
 use occystrap_net::registry::Reference;
 use occystrap_net::uri::Uri;
 
@@ -121,13 +126,6 @@ pub fn host_and_repository(uri: &str) -> (String, String) {
     }
 }
 
-/// Records what failed in the last run again, in a run that has begun.
-pub fn record_failures(ledger: &impl Ledger, run: RunId) -> Result<(PlanChanges, UnnamedItems)> {
-    let same = ledger.plan_failures(run)?;
-    let unnamed = ledger.end_plan(run, PlanScope::Part)?;
-    Ok((PlanChanges { same, ..PlanChanges::default() }, unnamed))
-}
-
 impl Plan<'_> {
     /// Keeps the items with one of these texts in the name of their source or destination; all where there are none.
     /// Errors for a text that no item has, unless a source could not be listed.
@@ -156,6 +154,23 @@ impl Plan<'_> {
                 "it is a part of a name, without '*'; 'occystrap mirror plan FILE' prints names",
             )),
         }
+    }
+
+    /// Records again what failed in earlier runs, and nothing else, in a run that has begun.
+    pub fn record_failures(
+        &mut self,
+        ledger: &impl Ledger,
+        run: RunId,
+    ) -> Result<(PlanChanges, UnnamedItems)> {
+        let states = &[State::Failed, State::Blocked, State::Dead];
+        let filter = ItemFilter { states, ..ItemFilter::default() };
+        let mut failed = HashSet::new();
+        each_item(ledger, &filter, |item| {
+            failed.insert(item.destination);
+            Ok::<_, Error>(ControlFlow::Continue(()))
+        })?;
+        self.items.retain(|item| failed.contains(&item.destination.name));
+        self.record(ledger, run, true)
     }
 
     /// Records the items in a run of the ledger. Where a source could not be listed, or the run covers a part of the

@@ -46,10 +46,16 @@ pub struct Change {
 }
 
 impl Preview {
+    /// Returns whether a run would do something. What it keeps at the destination is none of it.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.changes.iter().any(|(what, _)| *what != "kept")
+    }
+
     /// Returns the last line.
     #[must_use]
     pub fn line(&self) -> String {
-        let all = self.changes.len() + self.unchanged + self.failures.len();
+        let all = self.changes.len() + self.unchanged;
         let mut parts = vec![format!("{all} images")];
         for (what, count) in self.counts() {
             if count > 0 {

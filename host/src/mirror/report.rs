@@ -34,7 +34,7 @@ use occystrap_mirror::ledger::record::{
     Item, ItemError, ItemObject, Outcome, Run, RunId, RunKind, RunState, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{Ledger, each_item};
+use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 
 pub use target::Target;
 
@@ -76,6 +76,8 @@ pub struct Report<'l> {
     /// Name of the mirror.
     mirror: String,
     run: Run,
+    /// The last run that moved images: this one, or one before it.
+    moved: Option<Run>,
     /// Counts of the items that the report is about.
     totals: Totals,
     /// Counts of all items of the mirror.
@@ -129,17 +131,24 @@ impl<'l> Report<'l> {
             true => ledger.totals(run.id)?,
             false => all,
         };
+        let moves = |run: &Run| matches!(run.kind, RunKind::Mirror | RunKind::Import);
+        let moved = match moves(&run) {
+            true => Some(run.clone()),
+            false => ledger.runs(LONGEST_PAGE)?.into_iter().find(moves),
+        };
         Ok(Self {
             ledger,
             mirror: file.name(),
             totals,
             all,
             answers: ledger.answers(Some(run.id))?,
-            unlisted: ledger.unlisted(run.id)?,
+            // A verification lists nothing; what the run before it could not list is still not there.
+            unlisted: ledger.unlisted(moved.as_ref().map_or(run.id, |run| run.id))?,
             hosts: ledger.hosts()?,
             limits: file.document.hosts.clone(),
             coverage: ledger.coverage(&AGES)?,
             now: ledger.now()?,
+            moved,
             run,
             more: Vec::new(),
         })

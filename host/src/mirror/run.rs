@@ -115,7 +115,7 @@ pub fn run<L: Ledger + 'static>(
     item::check_each(&plan.items, services)?;
     let begun = ledger.begin_run(&request).map_err(one)?;
     let (changes, unnamed) = match options.is_retry {
-        true => plan::record_failures(&**ledger, begun.id).map_err(one)?,
+        true => plan.record_failures(&**ledger, begun.id).map_err(one)?,
         false => plan.record(&**ledger, begun.id, !options.only.is_empty()).map_err(one)?,
     };
     let name = file.path();

@@ -34,7 +34,9 @@ pub fn line(run: &EndedRun) -> String {
     };
     add(verified, "verified");
     add(unconfirmed, "UNCONFIRMED");
-    add(not_verified.saturating_sub(unchanged + kept), "not verified");
+    // An image that failed for another reason than its verification is one of those that are FAILED.
+    let not_done = run.totals.failures().saturating_sub(run.totals.verified_failed);
+    add(not_verified.saturating_sub(unchanged + kept + not_done), "not verified");
     add(run.totals.failures(), "FAILED");
     add(run.failures.len() as u64, "not listed");
     add(run.totals.open(), "open");
@@ -47,8 +49,8 @@ pub fn is_cut_short(run: &EndedRun) -> bool {
     run.is_out_of_time && run.totals.failures() == 0 && run.failures.is_empty()
 }
 
-/// Returns the exit code: 130 for a run that was stopped, by the user or because its time was over, 1 for a failure, 3 for images that could not be confirmed where the
-/// user wants that (`--strict`).
+/// Returns the exit code: 130 for a run that was stopped, by the user or because its time was over, 1 for a failure, 3 for
+/// images that could not be confirmed where the user wants that (`--strict`).
 #[must_use]
 pub fn exit_code(run: &EndedRun, strict: bool) -> u8 {
     match () {

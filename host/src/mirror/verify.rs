@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,17 +26,20 @@ use occystrap_base::oci::Digest;
 use occystrap_base::parallel::each_next;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::holding::{
-    Blob, BlobCheck, BlobSum, DueMark, DueRequest, HeldBlob, ItemFilter,
+    Blob, BlobCheck, BlobState, BlobSum, DueMark, DueRequest, HeldBlob, ItemFilter,
 };
 use occystrap_mirror::ledger::record::{
-    self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind,
+    self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{Ledger, each_item};
+use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 use occystrap_verify::receipt::plugins::Plugins;
 
 /// Class of the error of an item that is damaged at its destination.
 pub const DAMAGED: &str = "damaged";
+
+/// The class of images that are right themselves, and of which a blob is recorded as bad.
+pub const DAMAGED_BLOB: &str = "damaged-blob";
 
 /// Blobs that the ledger is asked for at a time.
 const PAGE: usize = 256;
@@ -105,6 +108,8 @@ pub fn verify<L: Ledger>(
         seen: Mutex::default(),
         hasher: RandomState::new(),
         cut: AtomicU64::new(0),
+        has_bad: AtomicBool::new(ledger.coverage(&[])?.bad.blobs > 0),
+        good: Mutex::default(),
     };
     let outcome = work.all(started, since);
     let is_interrupted = match outcome {
@@ -147,6 +152,10 @@ struct Verification<'v, L> {
     hasher: RandomState,
     /// Images that were left because half of the time had passed.
     cut: AtomicU64,
+    /// Whether a blob is recorded as bad.
+    has_bad: AtomicBool,
+    /// Images that were found right.
+    good: Mutex<HashSet<ItemId>>,
 }
 
 impl<L: Ledger> Verification<'_, L> {
@@ -242,8 +251,57 @@ impl<L: Ledger> Verification<'_, L> {
             Check::Unchecked(_) => BlobCheck::Unchecked,
         };
         self.ledger.record_blob(self.run, host, digest, &record)?;
+        if let Check::Bad(found) = &check {
+            self.blame(host, digest, found)?;
+        }
         self.tell(&place, &check);
         Ok(())
+    }
+
+    /// Records that all images with a bad blob are bad.
+    fn blame(&self, host: &str, digest: &Digest, found: &str) -> Result<()> {
+        self.has_bad.store(true, Ordering::Relaxed);
+        for repo in self.places.of_blob(host, digest)? {
+            self.places.each_user(host, &repo, digest, &mut |item| {
+                self.bad_blob(&item, host, digest, found)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn bad_blob(&self, item: &Item, host: &str, digest: &Digest, found: &str) -> Result<()> {
+        let object = ItemObject {
+            role: "blob".to_owned(),
+            digest: Some(*digest),
+            size: None,
+            status: DAMAGED.to_owned(),
+            found: Some(found.to_owned()),
+        };
+        let error = ItemError {
+            class: DAMAGED_BLOB.to_owned(),
+            message: format!("{host}@{digest}: {found}"),
+            hint: None,
+        };
+        let bad = ItemCheck::Bad { error, objects: vec![object] };
+        self.ledger.record_item(self.run, item.id, &bad)?;
+        if self.good.lock().unwrap_or_else(PoisonError::into_inner).remove(&item.id) {
+            self.counts().images -= 1;
+        }
+        Ok(())
+    }
+
+    /// Returns a blob of an image that is recorded as bad at its host, and what was found of it.
+    fn bad_one_of(&self, host: &str, blobs: &[(Digest, u64)]) -> Result<Option<(Digest, String)>> {
+        if !self.has_bad.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        for (digest, _) in blobs {
+            let known = self.ledger.blob(host, digest)?;
+            if let Some(bad) = known.filter(|known| known.state == BlobState::Bad) {
+                return Ok(Some((*digest, bad.found.unwrap_or_default())));
+            }
+        }
+        Ok(None)
     }
 
     fn tell(&self, place: &str, check: &Check) {
@@ -348,13 +406,9 @@ impl<L: Ledger> Verification<'_, L> {
         let repository = self.services.repository(&place.uri)?;
         let found = self.wait(image_check::image(&repository, &place.target, &expected))?;
         let (check, bad) = found.verdict();
-        match &check {
-            Check::Bad(what) => self.bad_image(item, what, bad)?,
-            Check::Unchecked(_) => {}
-            Check::Good => self.good_image(item, Some(expected.top), record::Level::Fast)?,
-        }
+        let top = expected.top;
         self.tell(name, &check);
-        for (digest, size) in expected.blobs {
+        for &(digest, size) in &expected.blobs {
             let key = self.hasher.hash_one((&item.dst_host, &item.dst_repo, digest));
             if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
                 continue;
@@ -372,16 +426,25 @@ impl<L: Ledger> Verification<'_, L> {
                     self.ledger.note_blobs(&[blob])?;
                     let bad = BlobCheck::Bad(found.clone());
                     self.ledger.record_blob(self.run, &item.dst_host, &digest, &bad)?;
+                    self.blame(&item.dst_host, &digest, found)?;
                 }
                 Check::Unchecked(_) => {}
             }
             self.tell(&format!("{}@{digest}", repository.place()), &check);
         }
-        Ok(())
+        match &check {
+            Check::Bad(what) => self.bad_image(item, what, bad),
+            Check::Unchecked(_) => Ok(()),
+            Check::Good => match self.bad_one_of(&item.dst_host, &expected.blobs)? {
+                Some((digest, found)) => self.bad_blob(item, &item.dst_host, &digest, &found),
+                None => self.good_image(item, Some(top), record::Level::Fast),
+            },
+        }
     }
 
     fn good_image(&self, item: &Item, digest: Option<Digest>, level: record::Level) -> Result<()> {
         self.counts().images += 1;
+        self.good.lock().unwrap_or_else(PoisonError::into_inner).insert(item.id);
         // An image of a destination without digests has no proof, and is verified each time.
         let Some(digest) = digest else { return Ok(()) };
         self.ledger.record_item(self.run, item.id, &ItemCheck::Good { digest, level })?;
@@ -402,6 +465,8 @@ pub struct Damage {
     pub blobs: u64,
     /// Images whose tag or manifests are wrong.
     pub images: u64,
+    /// Images of the file that are not at the destination, and sources that could not be listed.
+    pub absent: u64,
     /// All images that a verification covers.
     pub all_images: u64,
     /// Images that were not verified within the seconds that the caller gave.
@@ -420,10 +485,23 @@ pub fn damage(ledger: &impl Ledger, most: u64) -> Result<Damage> {
             let proof =
                 item.proof.filter(|proof| is_registry || proof.level == record::Level::Full);
             damage.all_images += 1;
-            damage.images += u64::from(rank == 0);
+            let is_by_blob = item.error.as_ref().is_some_and(|error| error.class == DAMAGED_BLOB);
+            damage.images += u64::from(rank == 0 && !is_by_blob);
             damage.old_images += u64::from(!super::selection::is_within(proof, now, most));
         }
+        let is_there = item.state == State::Done || item.verdict == Some(Verdict::Failed);
+        damage.absent += u64::from(!is_there);
         Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
+    let open = [State::Planned, State::Leased, State::Retry, State::Blocked, State::Dead];
+    let filter = ItemFilter { states: &open, ..ItemFilter::default() };
+    each_item(ledger, &filter, |_| {
+        damage.absent += 1;
+        Ok::<_, Error>(ControlFlow::Continue(()))
+    })?;
+    let is_mirror = |run: &record::Run| run.kind == RunKind::Mirror;
+    if let Some(run) = ledger.runs(LONGEST_PAGE)?.into_iter().find(is_mirror) {
+        damage.absent += ledger.unlisted(run.id)?.len() as u64;
+    }
     Ok(damage)
 }

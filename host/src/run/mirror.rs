@@ -100,7 +100,7 @@ fn plan(
     let preview = made.map_err(|errors| all_but_last(errors, err))?;
     let code = match () {
         () if !preview.failures.is_empty() => 1,
-        () if options.exit_code && !preview.changes.is_empty() => 4,
+        () if options.exit_code && preview.has_work() => 4,
         () => 0,
     };
     if host.global.output_format != OutputFormat::Text {
@@ -174,13 +174,15 @@ fn work(
     for error in &ended.failures {
         write_error(err, error).map_err(printed)?;
     }
-    writeln!(err, "{}", totals::line(&ended)).map_err(printed)?;
+    let code = totals::exit_code(&ended, options.strict);
+    if !host.global.quiet || code != 0 {
+        writeln!(err, "{}", totals::line(&ended)).map_err(printed)?;
+    }
     if ended.is_interrupted || ended.is_out_of_time {
         let again = format!("occystrap mirror run {}", options.mirror.file.display());
         let why = if ended.is_interrupted { "Stopped" } else { "The time is over" };
         writeln!(err, "{why}. What is done is recorded; '{again}' goes on").map_err(printed)?;
     }
-    let code = totals::exit_code(&ended, options.strict);
     if format == OutputFormat::Jsonl {
         write_json_line(out, &events::finished(&ended, code)).map_err(printed)?;
     }

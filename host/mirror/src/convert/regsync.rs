@@ -8,7 +8,7 @@ use crate::reference;
 const ADVICE: [(&str, &str); 15] = [
     ("interval", "run `occystrap mirror run` from cron or a systemd timer"),
     ("schedule", "run `occystrap mirror run` from cron or a systemd timer"),
-    ("parallel", "give the number to -j"),
+    ("parallel", "give the number to -J"),
     (
         "backup",
         "no tag is kept for the image that is replaced; 'on-conflict: keep' or 'error' replaces nothing",

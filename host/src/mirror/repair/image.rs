@@ -8,13 +8,14 @@ use super::super::image_check::{self, ExpectedImage};
 use super::super::item;
 use super::super::look::{Question, Seen};
 use super::super::place::ImagePlace;
+use super::super::verify::DAMAGED_BLOB;
 use super::storage;
 use super::work::Repair;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
 use occystrap_mirror::expand::Item;
-use occystrap_mirror::ledger::holding::ItemFilter;
+use occystrap_mirror::ledger::holding::{BlobState, ItemFilter};
 use occystrap_mirror::ledger::record::{
     self, Ending, FinishedItem, ItemCheck, ItemObject, ProofChange, Verdict,
 };
@@ -73,11 +74,18 @@ impl<L: Ledger> Repair<'_, L> {
     /// Repairs an image.
     fn image(&self, bad: &BadImage<'_>) -> Result<()> {
         let name = &bad.item.destination;
+        let is_by_blob = bad.item.error.as_ref().is_some_and(|error| error.class == DAMAGED_BLOB);
+        // What became of the blob was said.
+        if is_by_blob && self.has_bad_blob(bad)? {
+            return Ok(());
+        }
         let (before, expected) = self.look(bad, bad.item, bad.receipt.as_deref())?;
         if let (Check::Good, Some(digest)) = (&before.0, expected) {
             let good = ItemCheck::Good { digest, level: bad.level() };
             self.ledger.record_item(self.run, bad.item.id, &good)?;
-            self.right(name, false);
+            if !is_by_blob {
+                self.right(name, false);
+            }
             return Ok(());
         }
         let Some(made) = self.of_file(bad.item) else {
@@ -117,6 +125,22 @@ impl<L: Ledger> Repair<'_, L> {
             return self.keep_image(bad.item, &format!("{found}; {why}"), &files, objects);
         }
         Ok(())
+    }
+
+    /// Returns whether a blob of an image is recorded as bad.
+    fn has_bad_blob(&self, bad: &BadImage<'_>) -> Result<bool> {
+        let proof = bad.item.proof.map(|proof| proof.digest);
+        let name = &bad.item.destination;
+        let Some(expected) = ExpectedImage::of(bad.receipt.as_deref(), proof, name)? else {
+            return Ok(false);
+        };
+        for (digest, _) in &expected.blobs {
+            let known = self.ledger.blob(&bad.item.dst_host, digest)?;
+            if known.is_some_and(|known| known.state == BlobState::Bad) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Sends an image again, and reads it back. Errors when the user interrupts, or the ledger fails.

@@ -73,10 +73,12 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
         lines.value("paused", &[("host", host)], is_paused)?;
     }
     lines.metric("last_run_start_seconds", "gauge", "When the last run began, since 1970.")?;
-    let started = u64::try_from(report.run.started).unwrap_or(0);
+    // A verification in between says nothing of the runs that move images.
+    let last = report.moved.as_ref().unwrap_or(&report.run);
+    let started = u64::try_from(last.started).unwrap_or(0);
     lines.value("last_run_start_seconds", &[], started)?;
     lines.metric("last_run_finished", "gauge", "1 where all images of the last run ended.")?;
-    let is_finished = report.run.state == RunState::Finished;
+    let is_finished = last.state == RunState::Finished;
     lines.value("last_run_finished", &[], u64::from(is_finished))
 }
 

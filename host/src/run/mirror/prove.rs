@@ -61,8 +61,11 @@ pub fn verify(
     if damage.blobs + damage.images > 0 {
         lines.push(format!("Repair with: {}", command("repair", &options.mirror.file)));
     }
-    for line in lines {
-        writeln!(err, "{}", printable(&line)).map_err(printed)?;
+    let code = coverage::exit_code(&ended, damage, is_met);
+    if !host.global.quiet || code != 0 {
+        for line in lines {
+            writeln!(err, "{}", printable(&line)).map_err(printed)?;
+        }
     }
     if ended.is_interrupted {
         let line = "Stopped. What was verified is recorded; the same command goes on";
@@ -80,7 +83,7 @@ pub fn verify(
         };
         verified.write(subject(file, &file.name()), is_line, out).map_err(printed)?;
     }
-    Ok(coverage::exit_code(&ended, damage, is_met))
+    Ok(code)
 }
 
 /// Repairs. Returns the exit code.
