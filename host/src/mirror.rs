@@ -21,6 +21,9 @@
 //! | `place`, `check`, `by_receipt` | where an object is, and whether it is right |
 //! | [`mod@verify`] | a verification of what is there |
 //! | [`coverage`] | the last lines of a verification |
+//! | `exported` | the files of an export |
+//! | [`mod@export`] | what the other side of an air gap lacks, as files |
+//! | [`import`] | an export, as the source of a run at the other side |
 //! | [`prune`] | deleting what no rule names any more |
 //! | [`repair`] | sending again what is recorded as bad |
 //!
@@ -30,7 +33,10 @@ mod budget;
 mod by_receipt;
 mod check;
 pub mod coverage;
+pub mod export;
+mod exported;
 pub mod file;
+pub mod import;
 mod item;
 mod look;
 mod place;
@@ -47,6 +53,7 @@ mod tags;
 pub mod totals;
 pub mod verify;
 
+pub use export::export;
 pub use file::MirrorFile;
 pub use plan::{Plan, plan};
 pub use run::{RunOptions, run};

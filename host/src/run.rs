@@ -98,7 +98,12 @@ pub fn explain_mistake(
 
 /// Returns whether a command prints events, a line for each.
 fn has_lines(command: &Command) -> bool {
-    matches!(command, Command::Mirror { command: MirrorCommand::Run(_) | MirrorCommand::Retry(_) })
+    matches!(
+        command,
+        Command::Mirror {
+            command: MirrorCommand::Run(_) | MirrorCommand::Retry(_) | MirrorCommand::Import(_)
+        }
+    )
 }
 
 fn of_command(

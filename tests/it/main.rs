@@ -14,6 +14,7 @@ mod support {
     pub mod engine_cases;
     pub mod engine_door;
     pub mod engine_store;
+    pub mod exports;
     pub mod hostile;
     pub mod image;
     pub mod landed;
@@ -119,6 +120,8 @@ mod many_receipts;
 mod marked_password;
 mod mend;
 mod mirror;
+mod mirror_export;
+mod mirror_import;
 mod mirror_platforms;
 mod mirror_reports;
 mod mirror_resume;

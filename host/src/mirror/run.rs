@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub is_retry: bool,
     /// Images that are moved at a time.
     pub movers: usize,
+    /// Where an import goes; `None` for a run of the mirror.
+    pub import: Option<String>,
 }
 
 /// Receiver of the events of a run.
@@ -87,12 +89,12 @@ pub fn run<L: Ledger + 'static>(
     let one = |error: Error| vec![error];
     services.consult(ledger).map_err(one)?;
     let worker = worker();
-    let mut selection = options.only.join(" ");
+    let mut selection = options.import.clone().unwrap_or_else(|| options.only.join(" "));
     if options.is_retry {
         selection.insert_str(0, "retry ");
     }
     let request = RunRequest {
-        kind: RunKind::Mirror,
+        kind: if options.import.is_some() { RunKind::Import } else { RunKind::Mirror },
         file_digest: file.digest,
         selection: &selection,
         worker: &worker,
@@ -100,9 +102,11 @@ pub fn run<L: Ledger + 'static>(
     let mut plan = plan::plan(file, services, Some(&**ledger))?;
     plan.keep_only(&options.only);
     let begun = ledger.begin_run(&request).map_err(one)?;
+    // An import has what is new: the others stay.
+    let is_part = !options.only.is_empty() || options.import.is_some();
     let (changes, unnamed) = match options.is_retry {
         true => plan::record_failures(&**ledger, begun.id).map_err(one)?,
-        false => plan.record(&**ledger, begun.id, !options.only.is_empty()).map_err(one)?,
+        false => plan.record(&**ledger, begun.id, is_part).map_err(one)?,
     };
     let unlisted: Vec<_> =
         plan.failures.iter().filter_map(|error| item::failed(error)?.error).collect();
@@ -352,7 +356,8 @@ impl<'r, L: Ledger> Work<'r, L> {
             let is_young = |proof: record::Proof| {
                 self.options.recheck.is_none_or(|most| proof.is_younger(now, most))
             };
-            let is_proved = known.proof.is_some_and(is_young);
+            // An import asks the destination for every image: an older proof says nothing of it.
+            let is_proved = known.proof.is_some_and(is_young) && self.options.import.is_none();
             let asks_referrers = referrers::are_due(item, &known, self.ledger)?;
             if is_proved && item.is_immutable() && !asks_referrers {
                 self.finish(lease, item, unchanged(), &[])?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use super::exported::loaded::LoadedExport;
 use crate::Session;
 use crate::api::Clients;
 use occystrap_base::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Services<'s> {
     pub catalog: Catalog,
     /// The context.
     pub context: Context,
+    /// The export that images are loaded from; `None` where they come from their registries.
+    pub exported: Option<Arc<LoadedExport>>,
     /// The tags `sha256-...` of repositories of which all tags were listed, by `HOST/REPOSITORY`.
     digest_tags: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
 }
@@ -54,7 +57,8 @@ impl<'s> Services<'s> {
     pub fn new(session: &'s Session) -> Result<Self> {
         let clients = session.clients();
         let (catalog, context) = (session.catalog()?, session.context()?);
-        Ok(Self { session, clients, catalog, context, digest_tags: Mutex::default() })
+        let digest_tags = Mutex::default();
+        Ok(Self { session, clients, catalog, context, exported: None, digest_tags })
     }
 
     /// Notes all tags of a repository. Those that belong to other images, by their digests, are kept.

@@ -25,7 +25,7 @@ enum Shape {
     Plugins,
     /// `plugin show`.
     Plugin,
-    /// `plugin test`.
+    /// `plugin test` and `mirror export`.
     Report,
     /// `mirror run`, `retry`, `status`, `report`.
     Mirror { mirror: String },
@@ -77,6 +77,7 @@ impl Shape {
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
+            Command::Mirror { command: MirrorCommand::Export(_) } => Self::Report,
             Command::Mirror { command } => {
                 let mirror = mirror_name(command)?;
                 match command {
@@ -172,9 +173,12 @@ fn mirror_name(command: &MirrorCommand) -> Option<String> {
         MirrorCommand::Run(options) | MirrorCommand::Retry(options) => &options.mirror,
         MirrorCommand::Status(options) => &options.mirror,
         MirrorCommand::Report(options) => &options.mirror,
+        // The mirror is named in the export, which could not be read.
+        MirrorCommand::Import(_) => return Some(String::new()),
         MirrorCommand::From(_)
         | MirrorCommand::Verify(_)
         | MirrorCommand::Repair(_)
+        | MirrorCommand::Export(_)
         | MirrorCommand::Prune(_) => return None,
     };
     let name = options.file.file_name().unwrap_or(options.file.as_os_str());
