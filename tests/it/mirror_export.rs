@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::cli::Sandbox;
 use crate::support::exports::{Gap, file_of, sha256sum};
-use crate::support::mirrored::{FILE, mirror, put};
+use crate::support::mirrored::{FILE, Mirrored, mirror, put};
 use crate::support::real::{installed, skopeo};
 use crate::support::registry::{ALWAYS, Fault, Registry};
 
@@ -172,6 +172,10 @@ fn an_export_that_was_stopped_looks_incomplete_and_goes_on() {
             let gap = Gap::new(2, 2);
             let output = stop(&gap, "one", after, signal);
             assert_eq!(output.status.code(), code, "{output:?}");
+            if code.is_some() {
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert!(said.contains("the same command goes on"), "{said}");
+            }
             let folder = gap.sandbox.path("one");
             assert!(!folder.join("export.json").exists());
             assert!(!sha256sum(&folder).status.success());
@@ -304,4 +308,20 @@ fn an_export_is_described_as_json() {
     let ran = gap.export("one", &["-O", "json"]);
     let document: Value = serde_json::from_str(&ran.exits(1).stdout).unwrap();
     assert_eq!(document["error"]["message"], "'one' holds a complete export", "{document}");
+}
+
+#[test]
+fn an_export_leaves_the_runs_of_its_ledger_alone() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let to = format!("{}/mirror/{{name}}", destination.url_host());
+    Mirrored::at(&source, 2, 2).write_file(&sandbox, &to, &[]);
+    mirror(&sandbox, "run", &[]).exits(0).says("4 copied");
+    let before = destination.requests().len();
+    mirror(&sandbox, "export", &["--to", "one"]).exits(0).says("the export of run 2, ");
+    assert_eq!(destination.requests().len(), before, "the destination of the file plays no part");
+    mirror(&sandbox, "run", &[]).exits(0).says("4/4 images, 4 unchanged");
+    let ran = mirror(&sandbox, "status", &[]);
+    assert!(ran.exits(0).stdout.contains("Run 3: finished; 4 of 4 images done"), "{}", ran.stdout);
+    // A number of another kind of run is no export.
+    mirror(&sandbox, "export", &["--to", "two", "--since", "1"]).exits(2).says("run 1 is no export");
 }

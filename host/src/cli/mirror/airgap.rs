@@ -13,7 +13,7 @@ pub struct MirrorExportOptions {
     #[command(flatten)]
     pub mirror: MirrorOptions,
     /// Where the export goes: a new directory, or a file that ends with .tar
-    #[arg(long, value_name = "DIR|FILE.tar")]
+    #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
     /// Leave out what the export of this run carried, and those that it builds on
     #[arg(long, value_name = "RUN")]

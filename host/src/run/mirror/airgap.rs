@@ -14,7 +14,7 @@ use crate::cli::{MirrorExportOptions, MirrorImportOptions, OutputFormat};
 use crate::mirror::export::{Counts, EndedExport, ExportEvents};
 use crate::mirror::import::Import;
 use crate::mirror::{self, Services};
-use occystrap_base::error::{Error, Result, printable};
+use occystrap_base::error::{Error, Kind, Result, printable};
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::shell::quote;
 use occystrap_base::terminal::size::size;
@@ -56,7 +56,14 @@ pub fn export(
         }
         working.join().unwrap_or_else(|_| Err(vec![Error::interrupted()]))
     });
-    let ended = ended.map_err(|errors| all_but_last(errors, err))?;
+    let ended = ended.map_err(|errors| {
+        let last = all_but_last(errors, err);
+        match (last.kind(), options.to.is_dir()) {
+            (Kind::Interrupted, true) => last.with_effect("the same command goes on"),
+            (Kind::Interrupted, false) => last.with_effect("nothing was written"),
+            _ => last,
+        }
+    })?;
     for error in &ended.unlisted {
         write_error(err, error).map_err(printed)?;
     }
