@@ -34,7 +34,7 @@ mod by_receipt;
 mod check;
 pub mod coverage;
 pub mod export;
-mod exported;
+pub(crate) mod exported;
 pub mod file;
 pub mod import;
 mod item;

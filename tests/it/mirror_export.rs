@@ -323,5 +323,7 @@ fn an_export_leaves_the_runs_of_its_ledger_alone() {
     let ran = mirror(&sandbox, "status", &[]);
     assert!(ran.exits(0).stdout.contains("Run 3: finished; 4 of 4 images done"), "{}", ran.stdout);
     // A number of another kind of run is no export.
-    mirror(&sandbox, "export", &["--to", "two", "--since", "1"]).exits(2).says("run 1 is no export");
+    mirror(&sandbox, "export", &["--to", "two", "--since", "1"])
+        .exits(2)
+        .says("run 1 is no export");
 }
