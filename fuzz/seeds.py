@@ -256,6 +256,20 @@ images:
 - {from: 'a:1', to: 'dir:///srv?unique_names=true'}
 prune: {extra: report}
 """
+    export = {"occystrap_export": 1, "mirror": "mirror.yaml", "file": digest_of, "run": 2,
+              "since": {"run": 1, "export": digest_of},
+              "items": [{"source": "quay.io/a/b:1", "repository": "a/b", "tag": "1", "digest": digest_of,
+                         "verdict": "verified", "verify": "fast", "on_conflict": "replace"}],
+              "as_before": [{"repository": "a/c", "target": "1", "digest": digest_of}], "failed": []}
+    receipt_of = {"repository": "a/b", "tag": None, "digest": digest_of,
+                  "objects": [{"role": "manifest", "digest": digest_of, "size": 7, "media_type": "m"},
+                              {"role": "layer", "digest": digest_of, "size": 9, "carried_to": "a/b"}],
+                  "referrers": [{"subject": digest_of, "digest": digest_of, "kind": "k", "found_by": "cosign-tag"}]}
+    seed("export", "good-document", json.dumps(export))
+    seed("export", "good-receipt", json.dumps(receipt_of))
+    seed("export", "good-list", f"{digest_of[7:]}  blobs/sha256/{digest_of[7:]}\n{digest_of[7:]}  index.json\n")
+    seed("export", "bad-version", json.dumps(export | {"occystrap_export": 2}))
+    seed("export", "bad-path", f"{digest_of[7:]}  ../index.json\n")
     seed("mirror_file", "good-file", mirror)
     seed("mirror_file", "good-list", f"# ours\nbusybox:1\nquay.io/a/b@{digest_of}\n")
     seed("mirror_file", "good-regsync", "x-a: &a {type: repository, tags: {allow: ['v.*'], semverRange: ['>=1']}}\n"

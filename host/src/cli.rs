@@ -20,8 +20,9 @@ use clap::{Args, Parser, Subcommand};
 pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
 pub use self::mirror::{
-    FromOptions, MirrorCommand, MirrorOptions, MirrorPruneOptions, MirrorRepairOptions,
-    MirrorVerifyOptions, PlanOptions, ReportOptions, RunOptions,
+    FromOptions, MirrorCommand, MirrorExportOptions, MirrorImportOptions, MirrorOptions,
+    MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions, PlanOptions, ReportOptions,
+    RunOptions,
 };
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, ProcessOptions};

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use rustix::fs::MemfdFlags;
 use serde_json::Value;
 
+use crate::mirror::exported::document::{ExportDocument, ExportReceipt};
+use crate::mirror::exported::sums;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
 use occystrap_base::oci::document::RawDescriptor;
@@ -52,12 +54,13 @@ const HOLES: u64 = 1024 * 1024;
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// Every target, with the name of its folder of seeds. Each returns whether it accepted the bytes.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("archive", archive),
     ("auth_file", auth_file),
     ("challenge", challenge),
     ("config", config),
     ("document", document),
+    ("export", export),
     ("filter", filter),
     ("layer", layer),
     ("layer_cache", layer_cache),
@@ -225,6 +228,27 @@ pub fn mirror_file(data: &[u8]) -> bool {
     }
     let _ = expand::distinct(items);
     true
+}
+
+/// Parses the document of an export, a receipt of it, and its list of digests. What was read, written and read again is the
+/// same.
+pub fn export(data: &[u8]) -> bool {
+    let document = ExportDocument::parse(data, PLACE);
+    if let Ok(document) = &document {
+        let again = ExportDocument::parse(&document.bytes(), PLACE);
+        assert_eq!(again.as_ref().ok(), Some(document));
+    }
+    let receipt = serde_json::from_slice::<ExportReceipt>(data);
+    if let Ok(receipt) = &receipt {
+        let line = serde_json::to_vec(receipt).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<ExportReceipt>(&line).ok().as_ref(), Some(receipt));
+    }
+    let list = sums::parse(&String::from_utf8_lossy(data), PLACE);
+    if let Ok(list) = &list {
+        let text: String = list.iter().map(sums::Sum::line).collect();
+        assert_eq!(sums::parse(&text, PLACE).ok().as_ref(), Some(list));
+    }
+    document.is_ok() || receipt.is_ok() || list.is_ok()
 }
 
 /// Parses an image config. A config that clients read is not rejected, and `null` counts as an absent field.

@@ -23,6 +23,9 @@
 //! | [`mod@verify`] | a verification of what is there |
 //! | [`coverage`] | the last lines of a verification |
 //! | [`documents`] | what programs get of a verification, a repair and a deletion |
+//! | `exported` | the files of an export |
+//! | [`mod@export`] | what the other side of an air gap lacks, as files |
+//! | [`import`] | an export, as the source of a run at the other side |
 //! | [`prune`] | deleting what no rule names any more |
 //! | [`repair`] | sending again what is recorded as bad |
 //!
@@ -33,9 +36,12 @@ mod by_receipt;
 mod check;
 pub mod coverage;
 pub mod documents;
+pub mod export;
+pub(crate) mod exported;
 pub mod file;
 mod hint;
 mod image_check;
+pub mod import;
 mod item;
 mod layouts;
 mod look;
@@ -55,6 +61,7 @@ mod tags;
 pub mod totals;
 pub mod verify;
 
+pub use export::export;
 pub use file::MirrorFile;
 pub use plan::{Plan, plan};
 pub use run::{RunOptions, run};

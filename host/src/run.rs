@@ -99,9 +99,9 @@ pub fn explain_mistake(
 
 /// Returns whether a command prints events, a line for each.
 fn has_lines(command: &Command) -> bool {
-    use MirrorCommand::{Prune, Repair, Retry, Run, Verify};
+    use MirrorCommand::{Import, Prune, Repair, Retry, Run, Verify};
     let Command::Mirror { command } = command else { return false };
-    matches!(command, Run(_) | Retry(_) | Verify(_) | Repair(_) | Prune(_))
+    matches!(command, Run(_) | Import(_) | Retry(_) | Verify(_) | Repair(_) | Prune(_))
 }
 
 fn of_command(

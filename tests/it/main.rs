@@ -15,6 +15,7 @@ mod support {
     pub mod engine_cases;
     pub mod engine_door;
     pub mod engine_store;
+    pub mod exports;
     pub mod hostile;
     pub mod image;
     pub mod landed;
@@ -126,7 +127,9 @@ mod mend;
 mod mirror;
 mod mirror_bad_input;
 mod mirror_damage;
+mod mirror_export;
 mod mirror_faults;
+mod mirror_import;
 mod mirror_limits;
 mod mirror_odd_ends;
 mod mirror_platforms;

@@ -8,6 +8,7 @@ pub mod content_store;
 pub mod directory;
 pub mod docker;
 pub mod docker_save;
+pub mod exported;
 pub mod member_table;
 pub mod members;
 pub mod oci_layout;
@@ -20,6 +21,7 @@ pub mod two_lists;
 pub mod view;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::steady::Watch;
 use occystrap_base::error::Kind::NotFound;
@@ -29,7 +31,7 @@ use occystrap_base::oci::{Digest, ImageName, Platform, PlatformRequest};
 use occystrap_base::secret;
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
-use occystrap_net::registry::{Reference, RegistryClient, Repository};
+use occystrap_net::registry::{Reference, Referrer, RegistryClient, Repository};
 use occystrap_net::uri::{Uri, instead_of_transport};
 
 /// A source URI, parsed and checked. Nothing was read yet.
@@ -50,6 +52,7 @@ enum SourceKind {
     Directory { path: PathBuf, image: Option<ImageName> },
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
     Docker { asked: docker::Asked, socket: Option<String> },
+    Exported(Arc<exported::ExportedImage>),
 }
 
 /// Schemes of sources, for messages.
@@ -106,6 +109,13 @@ impl Source {
             }
         };
         Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })
+    }
+
+    /// Returns an image of an export of a mirror. `uri` leads other readers to the same image.
+    #[must_use]
+    pub fn of_export(image: Arc<exported::ExportedImage>, uri: Uri) -> Self {
+        let wanted = PlatformRequest::default();
+        Self { display: uri.display(), uri, kind: SourceKind::Exported(image), wanted }
     }
 
     /// Returns the URI that leads to the same image from any folder and at any time: `digest` is that of the manifest.
@@ -177,6 +187,8 @@ impl Source {
             SourceKind::Directory { path, .. } => Some(Watch::directory(path)),
             SourceKind::Layout { path, .. } => Some(Watch::layout(path)),
             SourceKind::Registry { .. } | SourceKind::Docker { .. } => None,
+            // Every file of an export was hashed before, and everything is compared with its digest again.
+            SourceKind::Exported(_) => None,
         }
     }
 
@@ -223,6 +235,12 @@ impl Source {
             SourceKind::Layout { path, tag, image } => {
                 oci_layout::open(path, tag.as_deref(), &platform, self.choice(image))
             }
+            SourceKind::Exported(image) => match image.open(image.root)? {
+                Whole::Image(image) => Ok(vec![*image]),
+                Whole::Family(_) => {
+                    Err(Error::usage(format!("'{}' is moved with all its platforms", self.display)))
+                }
+            },
         }
     }
 
@@ -251,14 +269,24 @@ impl Source {
         }
     }
 
+    /// Returns what refers to the image, where the source itself says that: an image of an export.
+    #[must_use]
+    pub fn listed_referrers(&self) -> Option<&[Referrer]> {
+        match &self.kind {
+            SourceKind::Exported(image) => Some(&image.referrers),
+            _ => None,
+        }
+    }
+
     /// Reads manifest and config of another manifest of the repository, which refers to the image of the source. Errors
-    /// when the source is not at a registry.
+    /// when the source is neither at a registry nor in an export.
     pub fn open_referrer(&self, digest: Digest, context: &Context) -> Result<Whole> {
         match &self.kind {
             SourceKind::Registry { reference, client } => {
                 let reference = Reference { digest: Some(digest), ..reference.clone() };
                 registry::open_whole(&reference, client, context)
             }
+            SourceKind::Exported(image) => image.open(digest),
             _ => Err(Error::usage(format!("'{}' has no referrers", self.display))
                 .hint("referrers are at registries: registry://HOST/IMAGE")),
         }
@@ -272,6 +300,8 @@ impl Source {
                 registry::open_platforms(reference, client, wanted, context)
                     .map(|whole| vec![whole])
             }
+            // Its maker has chosen the platforms.
+            SourceKind::Exported(image) => Ok(vec![image.open(image.root)?]),
             _ => Err(Error::usage(format!("'{}' cannot be reduced to platforms", self.display))
                 .hint("several platforms are chosen of registry://HOST/IMAGE")),
         }
@@ -298,6 +328,7 @@ impl Source {
             SourceKind::Layout { path, tag, image } => {
                 oci_layout::open_wholes(path, tag.as_deref(), self.choice(image))
             }
+            SourceKind::Exported(image) => Ok(vec![image.open(image.root)?]),
             // Both hold one platform per image.
             SourceKind::Docker { .. } | SourceKind::Directory { .. } => {
                 self.open(context).map(alone)

@@ -8,6 +8,7 @@
 //! last row of a page. Each call that writes is one transaction: after an error it has changed nothing.
 
 pub mod clock;
+pub mod export;
 pub mod holding;
 pub mod lock;
 pub mod place;
@@ -22,9 +23,10 @@ use std::ops::ControlFlow;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::digest::Digest;
 
+use self::export::Exports;
 use self::holding::{
-    Blob, BlobCheck, BlobLink, BlobSum, Coverage, DueBlobs, DueRequest, Event, ExportMark,
-    HeldBlob, Host, HostAnswers, HostNote, ItemFilter, Moved, NewEvent, Totals,
+    Blob, BlobCheck, BlobLink, BlobSum, Coverage, DueBlobs, DueRequest, Event, HeldBlob, Host,
+    HostAnswers, HostNote, ItemFilter, Moved, NewEvent, Totals,
 };
 use self::record::{
     BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Item, ItemCheck, ItemError, ItemId,
@@ -48,8 +50,8 @@ pub const HEARTBEAT_SECONDS: u64 = 30;
 
 /// Runs and the items that wait in them.
 pub trait Queue {
-    /// Begins a run, or continues the last one where it is of the same kind, FILE and selection, was not finished, and no
-    /// export covers it. Runs that verify do not count between those that change destinations. Takes back the leases of
+    /// Begins a run, or continues the last one where it is of the same kind, FILE and selection, and was not
+    /// finished. Runs that verify do not count between those that change destinations. Takes back the leases of
     /// processes that cannot be alive: their claims count. A run that is not continued is `stopped`.
     fn begin_run(&self, request: &RunRequest<'_>) -> Result<BegunRun>;
 
@@ -165,12 +167,6 @@ pub trait Facts {
 
     /// Notes something about a host.
     fn note_host(&self, name: &str, note: HostNote) -> Result<()>;
-
-    /// Records an export. Returns its number.
-    fn note_export(&self, run: RunId, since: Option<RunId>, place: &str) -> Result<i64>;
-
-    /// Returns the latest exports, the newest first.
-    fn exports(&self, most: usize) -> Result<Vec<ExportMark>>;
 }
 
 /// What reports and `status` read, also while another process writes.
@@ -265,6 +261,6 @@ pub fn each_item<E: From<Error>>(
 }
 
 /// A store of a ledger.
-pub trait Ledger: Queue + Holdings + Facts + Accounts + Traces + Send + Sync {}
+pub trait Ledger: Queue + Holdings + Facts + Accounts + Traces + Exports + Send + Sync {}
 
-impl<L: Queue + Holdings + Facts + Accounts + Traces + Send + Sync> Ledger for L {}
+impl<L: Queue + Holdings + Facts + Accounts + Traces + Exports + Send + Sync> Ledger for L {}

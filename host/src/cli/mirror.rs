@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+mod airgap;
 mod prove;
 
+pub use self::airgap::{MirrorExportOptions, MirrorImportOptions};
 pub use self::prove::{MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions};
 use crate::mirror::report::Target;
 
@@ -30,6 +32,10 @@ pub enum MirrorCommand {
     /// Write reports of the last run from the ledger, at any time
     #[command(after_help = REPORTING)]
     Report(ReportOptions),
+    /// Write what the other side of an air gap lacks as an OCI layout, with receipts and digests
+    Export(MirrorExportOptions),
+    /// Check an export, load it into a registry, and verify it there
+    Import(MirrorImportOptions),
     /// Convert the file of regsync or 'skopeo sync', or a list of references, and print it
     #[command(after_help = CONVERTING)]
     From(FromOptions),

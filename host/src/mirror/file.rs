@@ -17,6 +17,7 @@ pub struct MirrorFile {
     /// Digest of its bytes.
     pub digest: Digest,
     path: PathBuf,
+    text: String,
 }
 
 impl MirrorFile {
@@ -24,7 +25,20 @@ impl MirrorFile {
     pub fn read(path: &Path) -> Result<Self, Vec<Error>> {
         let text = read(path, LARGEST_FILE).map_err(|error| vec![error])?;
         let document = Document::parse(&path.display().to_string(), &text)?;
-        Ok(Self { document, digest: Digest::of(text.as_bytes()), path: path.to_owned() })
+        Ok(Self { document, digest: Digest::of(text.as_bytes()), path: path.to_owned(), text })
+    }
+
+    /// Parses the file that an import makes of an export: `name` is that of the mirror, and `digest` that of the export.
+    /// Errors with everything that is wrong, at least one error.
+    pub fn of_import(name: &str, digest: Digest, text: String) -> Result<Self, Vec<Error>> {
+        let document = Document::parse("the export", &text)?;
+        Ok(Self { document, digest, path: PathBuf::from(name), text })
+    }
+
+    /// Returns its text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Returns the name of the mirror: that of the file.

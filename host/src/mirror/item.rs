@@ -153,7 +153,10 @@ fn request(
     level: Option<Level>,
 ) -> Result<(Request, Context)> {
     let settings = &item.entry.settings;
-    let source = format!("registry://{}", item.source);
+    let source = match &services.exported {
+        Some(exported) => exported.uri.typed(),
+        None => format!("registry://{}", item.source),
+    };
     let mut process = Process::new(source, &item.destination.uri).verify(level);
     for filter in &settings.filters {
         process = process.filter(&filter.text);
@@ -168,6 +171,9 @@ fn request(
     }
     let (mut request, context) =
         process.prepare_with(&session, &services.clients, &services.catalog)?;
+    if let Some(exported) = &services.exported {
+        request.source = exported.source(&item.destination.name)?;
+    }
     request.proves_before_tag = true;
     request.is_untagged = item.destination.digest.is_some();
     if let Platforms::Listed(listed) = &settings.platforms
@@ -221,8 +227,15 @@ fn try_to_move(
     let is_same = seen.destination.is_some() && seen.destination == seen.source;
     let is_there = is_same && !is_outdated;
     let counters = &context.counters;
+    let again = match &services.exported {
+        Some(_) => "import the export again".to_owned(),
+        None => {
+            let file = quote(item.entry.place.file());
+            format!("send it again with: occystrap mirror retry {file}")
+        }
+    };
     Ok(Attempt {
-        record: record_of(&run, receipts.as_slice(), level, is_there, item, seen).map(
+        record: record_of(&run, &again, receipts.as_slice(), level, is_there, item, seen).map(
             |mut record| {
                 (record.bytes_sent, record.bytes_mounted) = (counters.sent(), counters.mounted());
                 record
@@ -246,6 +259,7 @@ fn note_tag(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<()>
 /// Returns what the ledger gets of a move; `None` where the user interrupted.
 fn record_of(
     run: &Run,
+    again: &str,
     receipts: &[Receipt],
     level: Option<Level>,
     is_there: bool,
@@ -295,13 +309,9 @@ fn record_of(
                 Some(error) => error.to_string(),
                 None => format!("the verification FAILED{}", first.unwrap_or_default()),
             },
-            hint: Some(error.and_then(Error::hint_text).map_or_else(
-                || {
-                    let file = quote(item.entry.place.file());
-                    format!("send it again with: occystrap mirror retry {file}")
-                },
-                str::to_owned,
-            )),
+            hint: Some(
+                error.and_then(Error::hint_text).map_or_else(|| again.to_owned(), str::to_owned),
+            ),
         });
     }
     record.objects = problems.into_iter().map(object).collect();

@@ -243,7 +243,7 @@ impl<'l> Report<'l> {
 fn names_items(kind: RunKind) -> bool {
     match kind {
         RunKind::Mirror | RunKind::Repair | RunKind::Import => true,
-        RunKind::Verify | RunKind::Prune => false,
+        RunKind::Verify | RunKind::Prune | RunKind::Export => false,
     }
 }
 

@@ -56,6 +56,8 @@ pub struct RunOptions {
     pub is_retry: bool,
     /// Images that are moved at a time.
     pub movers: usize,
+    /// Where an import goes; `None` for a run of the mirror.
+    pub import: Option<String>,
 }
 
 /// Receiver of the events of a run.
@@ -100,12 +102,12 @@ pub fn run<L: Ledger + 'static>(
     let one = |error: Error| vec![error];
     services.consult(ledger).map_err(one)?;
     let worker = worker();
-    let mut selection = options.only.join(" ");
+    let mut selection = options.import.clone().unwrap_or_else(|| options.only.join(" "));
     if options.is_retry {
         selection.insert_str(0, "retry ");
     }
     let request = RunRequest {
-        kind: RunKind::Mirror,
+        kind: if options.import.is_some() { RunKind::Import } else { RunKind::Mirror },
         file_digest: file.digest,
         selection: &selection,
         worker: &worker,
@@ -114,9 +116,11 @@ pub fn run<L: Ledger + 'static>(
     plan.keep_only(&options.only).map_err(one)?;
     item::check_each(&plan.items, services)?;
     let begun = ledger.begin_run(&request).map_err(one)?;
+    // An import has what is new: the others stay.
+    let is_part = !options.only.is_empty() || options.import.is_some();
     let (changes, unnamed) = match options.is_retry {
         true => plan.record_failures(&**ledger, begun.id).map_err(one)?,
-        false => plan.record(&**ledger, begun.id, !options.only.is_empty()).map_err(one)?,
+        false => plan.record(&**ledger, begun.id, is_part).map_err(one)?,
     };
     let name = file.path();
     let unlisted: Vec<_> =
@@ -395,7 +399,8 @@ impl<'r, L: Ledger> Work<'r, L> {
             let is_young = |proof: record::Proof| {
                 self.options.recheck.is_none_or(|most| proof.is_younger(now, most))
             };
-            let is_young = known.proof.is_some_and(is_young);
+            // An import asks the destination for every image: an older proof says nothing of it.
+            let is_young = known.proof.is_some_and(is_young) && self.options.import.is_none();
             let asks_referrers = referrers::are_due(item, &known, self.ledger)?;
             if is_young && item.is_immutable() && !asks_referrers {
                 ended.push((lease, item, unchanged()));

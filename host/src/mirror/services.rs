@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use super::exported::loaded::LoadedExport;
 use super::layouts::Layouts;
 use crate::Session;
 use crate::api::Clients;
@@ -30,6 +31,8 @@ pub struct Services<'s> {
     pub context: Context,
     /// The tags of layouts.
     pub layouts: Layouts,
+    /// The export that images are loaded from; `None` where they come from their registries.
+    pub exported: Option<Arc<LoadedExport>>,
     /// The tags `sha256-...` of repositories of which all tags were listed, by `HOST/REPOSITORY`.
     digest_tags: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
 }
@@ -64,8 +67,8 @@ impl<'s> Services<'s> {
     pub fn new(session: &'s Session) -> Result<Self> {
         let clients = session.clients();
         let (catalog, context) = (session.catalog()?, session.context()?);
-        let layouts = Layouts::default();
-        Ok(Self { session, clients, catalog, context, layouts, digest_tags: Mutex::default() })
+        let (layouts, digest_tags) = (Layouts::default(), Mutex::default());
+        Ok(Self { session, clients, catalog, context, layouts, exported: None, digest_tags })
     }
 
     /// Notes all tags of a repository. Those that belong to other images, by their digests, are kept.

@@ -14,6 +14,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument};
 use occystrap_base::oci::{Digest, ImageName, Manifest, Part, RawObject, artifact, json};
 use occystrap_base::parallel::in_parallel;
+use occystrap_images::source::Source;
 use occystrap_layer::image::Whole;
 use occystrap_net::context::{Blocking, Context};
 use occystrap_net::registry::{FoundBy, Referrer, Repository, WantedReferrers};
@@ -59,7 +60,7 @@ pub fn move_all(
 ) -> Result<MovedReferrers> {
     let Some(wanted) = &request.referrers else { return Ok(MovedReferrers::default()) };
     let ends = Ends::open(request, context)?;
-    let found = ends.source.wait(ends.source.find_referrers(subjects, wanted))?;
+    let found = ends.find(subjects, wanted, request)?;
     let bytes = AtomicU64::new(0);
     let one =
         |referrer: &Referrer| move_one(request, wanted, referrer, name, repeat, &bytes, context);
@@ -92,8 +93,36 @@ fn move_one(
     bytes: &AtomicU64,
     context: &Context,
 ) -> Result<Option<Moved>> {
+    let Some(whole) = open(&request.source, wanted, referrer, name, bytes, context)? else {
+        return Ok(None);
+    };
+    let Some(manifest) = manifest_of(&whole) else { return Ok(None) };
+    let part = Part::Referrer(referrer.digest.short());
+    let context = &context.about(&format!("{name}{part}")).with_part(&part);
+    let (reports, receipts) = match &whole {
+        Whole::Image(image) => {
+            let (report, receipt) = move_part(request, image, name, &part, repeat.clone(), context);
+            (vec![report], receipt.into_iter().collect())
+        }
+        Whole::Family(family) => move_family(request, family, false, repeat, context),
+    };
+    let is_there = reports.iter().all(has_landed);
+    Ok(Some(Moved { manifest: is_there.then(|| manifest.clone()), reports, receipts }))
+}
+
+/// Opens a referrer that a source lists. `bytes` is the number of bytes of the manifests of all referrers so far. Returns
+/// `None` where it is of a type that is not wanted, or where the list is outdated. Errors where it does not refer to what
+/// the list says.
+pub fn open(
+    source: &Source,
+    wanted: &WantedReferrers,
+    referrer: &Referrer,
+    name: &ImageName,
+    bytes: &AtomicU64,
+    context: &Context,
+) -> Result<Option<Whole>> {
     context.cancel.check()?;
-    let whole = match request.source.open_referrer(referrer.digest, context) {
+    let whole = match source.open_referrer(referrer.digest, context) {
         Ok(whole) => whole,
         // Clients that delete a referrer leave its entry under the fallback tag.
         Err(error)
@@ -107,11 +136,7 @@ fn move_one(
         }
         Err(error) => return Err(error),
     };
-    let manifest = match &whole {
-        Whole::Image(image) => image.manifest.as_ref(),
-        Whole::Family(family) => family.indexes.last().map(|index| &index.manifest),
-    };
-    let Some(manifest) = manifest else { return Ok(None) };
+    let Some(manifest) = manifest_of(&whole) else { return Ok(None) };
     if bytes.fetch_add(manifest.bytes.len() as u64, Ordering::Relaxed) > MOST_BYTES {
         let what = format!("{name}: size of the manifests of its referrers");
         return Err(Error::mismatch(what, format!("at most {MOST_BYTES} bytes"), "more"));
@@ -122,17 +147,15 @@ fn move_one(
             return Ok(None);
         }
     }
-    let part = Part::Referrer(referrer.digest.short());
-    let context = &context.about(&format!("{name}{part}")).with_part(&part);
-    let (reports, receipts) = match &whole {
-        Whole::Image(image) => {
-            let (report, receipt) = move_part(request, image, name, &part, repeat.clone(), context);
-            (vec![report], receipt.into_iter().collect())
-        }
-        Whole::Family(family) => move_family(request, family, false, repeat, context),
-    };
-    let is_there = reports.iter().all(has_landed);
-    Ok(Some(Moved { manifest: is_there.then(|| manifest.clone()), reports, receipts }))
+    Ok(Some(whole))
+}
+
+/// Returns the manifest or the index that has the name.
+fn manifest_of(whole: &Whole) -> Option<&Manifest> {
+    match whole {
+        Whole::Image(image) => image.manifest.as_ref(),
+        Whole::Family(family) => family.indexes.last().map(|index| &index.manifest),
+    }
 }
 
 /// Checks that a manifest refers to what the list says.
@@ -164,7 +187,8 @@ fn kind(manifest: &Manifest) -> String {
 
 /// Source and destination.
 struct Ends {
-    source: Blocking<Repository>,
+    /// `None` where the source lists its referrers itself.
+    source: Option<Blocking<Repository>>,
     destination: Blocking<Repository>,
 }
 
@@ -174,10 +198,26 @@ impl Ends {
             (request.source.repository(context)?, request.target.repository_to_push(context)?);
         match repositories {
             (Some(source), Some(destination)) => Ok(Self {
-                source: Blocking::new(source, context),
+                source: Some(Blocking::new(source, context)),
                 destination: Blocking::new(destination, context),
             }),
+            (None, Some(destination)) if request.source.listed_referrers().is_some() => {
+                Ok(Self { source: None, destination: Blocking::new(destination, context) })
+            }
             _ => Err(Error::usage("referrers are moved from a registry to a registry")),
+        }
+    }
+
+    /// Returns the referrers that the source has.
+    fn find(
+        &self,
+        subjects: &[Digest],
+        wanted: &WantedReferrers,
+        request: &Request,
+    ) -> Result<Vec<Referrer>> {
+        match &self.source {
+            Some(source) => source.wait(source.find_referrers(subjects, wanted)),
+            None => Ok(request.source.listed_referrers().unwrap_or_default().to_vec()),
         }
     }
 
@@ -285,9 +325,11 @@ pub fn check_listed(
 pub fn is_outdated(request: &Request, context: &Context) -> Result<bool> {
     let Some(wanted) = &request.referrers else { return Ok(false) };
     let ends = Ends::open(request, context)?;
-    let subjects = subjects(request, &ends.source, context)?;
+    // What has no repository is moved again.
+    let Some(source) = &ends.source else { return Ok(true) };
+    let subjects = subjects(request, source, context)?;
     let key = |one: &Referrer| (one.subject, one.digest, one.tag());
-    let there = ends.source.wait(ends.source.find_referrers(&subjects, wanted))?;
+    let there = source.wait(source.find_referrers(&subjects, wanted))?;
     if there.is_empty() {
         return Ok(false);
     }

@@ -26,7 +26,7 @@ enum Shape {
     Plugins,
     /// `plugin show`.
     Plugin,
-    /// `plugin test`.
+    /// `plugin test` and `mirror export`.
     Report,
     /// `mirror run`, `retry`, `status`, `report`.
     Mirror { mirror: String },
@@ -80,6 +80,7 @@ impl Shape {
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
+            Command::Mirror { command: MirrorCommand::Export(_) } => Self::Report,
             Command::Mirror { command } => {
                 let mirror = mirror_name(command)?;
                 match command {
@@ -198,7 +199,9 @@ fn mirror_name(command: &MirrorCommand) -> Option<String> {
         MirrorCommand::Verify(options) => &options.mirror,
         MirrorCommand::Repair(options) => &options.mirror,
         MirrorCommand::Prune(options) => &options.mirror,
-        MirrorCommand::From(_) => return None,
+        // The mirror is named in the export, which could not be read.
+        MirrorCommand::Import(_) => return Some(String::new()),
+        MirrorCommand::From(_) | MirrorCommand::Export(_) => return None,
     };
     let name = options.file.file_name().unwrap_or(options.file.as_os_str());
     Some(name.to_string_lossy().into_owned())

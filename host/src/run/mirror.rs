@@ -1,5 +1,6 @@
 //! `occystrap mirror`: from its options to the flow of a mirror.
 
+mod airgap;
 mod convert;
 mod events;
 mod prove;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use self::events::{JsonLines, Receivers, Said};
 use super::{Host, printed};
 use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
-use crate::mirror::run::RunEvents;
+use crate::mirror::report::Target;
+use crate::mirror::run::{EndedRun, RunEvents};
 use crate::mirror::{self, MirrorFile, Services, totals};
 use occystrap_base::error::{Error, Result, printable};
 use occystrap_base::terminal::board::Board;
@@ -24,7 +26,7 @@ use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::record::{
     BegunRun, Ending, FinishedItem, Outcome, PlanChanges, Run, RunKind, UnnamedItems, Verdict,
 };
-use occystrap_mirror::ledger::sqlite::Access;
+use occystrap_mirror::ledger::sqlite::{Access, Sqlite};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Accounts, LONGEST_PAGE, holding::ItemFilter};
 use occystrap_verify::report::write_error;
@@ -46,6 +48,8 @@ pub fn run(
         MirrorCommand::Retry(options) => work(options, host, out, err, true),
         MirrorCommand::Status(options) => status(&options.mirror, host, out, err),
         MirrorCommand::Report(options) => report::run(options, host, out, err),
+        MirrorCommand::Export(options) => airgap::export(options, host, out, err),
+        MirrorCommand::Import(options) => airgap::import(options, host, out, err),
         MirrorCommand::From(options) => convert::run(options, host, out, err),
         MirrorCommand::Verify(options) => {
             prove::verify(&read(&options.mirror, err)?, options, host, (out, err))
@@ -125,7 +129,6 @@ fn work(
     err: &mut dyn Write,
     is_retry: bool,
 ) -> Result<u8> {
-    let format = host.global.output_format;
     let file = read(&options.mirror, err)?;
     for target in &options.report.report {
         target.check()?;
@@ -134,25 +137,58 @@ fn work(
     let rates = file.document.hosts.iter();
     let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
     let session = host.session.clone().host_rates(rates);
-    let mut services = Services::new(&session)?;
+    let services = Services::new(&session)?;
+    let job = Job {
+        file: &file,
+        ledger: &ledger,
+        options: mirror::RunOptions {
+            only: options.only.clone(),
+            recheck: options.recheck,
+            fail_fast: options.fail_fast,
+            max_duration: options.max_duration.map(Duration::from_secs),
+            is_retry,
+            movers: host.session.images_at_once(),
+            import: None,
+        },
+        reports: &options.report.report,
+        is_strict: options.strict,
+        again: format!("occystrap mirror run {}", options.mirror.file.display()),
+    };
+    Ok(carry_out(&job, services, host, out, err)?.0)
+}
+
+/// A run, and what is said and written of it.
+struct Job<'j> {
+    file: &'j MirrorFile,
+    ledger: &'j Arc<Sqlite>,
+    options: mirror::RunOptions,
+    reports: &'j [Target],
+    is_strict: bool,
+    /// The command that goes on after an interruption.
+    again: String,
+}
+
+/// Carries out a run. Returns the exit code, and the run.
+fn carry_out(
+    job: &Job<'_>,
+    mut services: Services<'_>,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(u8, EndedRun)> {
+    let (file, ledger) = (job.file, job.ledger);
+    let format = host.global.output_format;
     let board = Board::on(host.session.bars());
     services.context.progress = board.progress(&services.context.progress);
-    let run_options = mirror::RunOptions {
-        only: options.only.clone(),
-        recheck: options.recheck,
-        fail_fast: options.fail_fast,
-        max_duration: options.max_duration.map(Duration::from_secs),
-        is_retry,
-        movers: host.session.images_at_once(),
-    };
     let (say, said) = channel();
     let events = (format == OutputFormat::Jsonl).then(|| JsonLines::new(say.clone()));
     events::watch_pauses(say.clone(), !host.global.quiet, events.is_some(), &services.context);
-    let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet };
+    let plan = if job.options.import.is_some() { "export" } else { "file" };
+    let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet, plan };
     let receivers = Receivers { lines, events, board: board.clone() };
     let ended = thread::scope(|scope| {
         let working = scope.spawn(|| {
-            let ended = mirror::run(&file, &ledger, &services, &run_options, &receivers);
+            let ended = mirror::run(file, ledger, &services, &job.options, &receivers);
             // The last line was said.
             drop(receivers);
             services.context.counters.traffic().stop_watching();
@@ -174,26 +210,28 @@ fn work(
     for error in &ended.failures {
         write_error(err, error).map_err(printed)?;
     }
-    let code = totals::exit_code(&ended, options.strict);
+    let code = totals::exit_code(&ended, job.is_strict);
     if !host.global.quiet || code != 0 {
         writeln!(err, "{}", totals::line(&ended)).map_err(printed)?;
     }
     if ended.is_interrupted || ended.is_out_of_time {
-        let again = format!("occystrap mirror run {}", options.mirror.file.display());
+        let again = &job.again;
         let why = if ended.is_interrupted { "Stopped" } else { "The time is over" };
         writeln!(err, "{why}. What is done is recorded; '{again}' goes on").map_err(printed)?;
     }
     if format == OutputFormat::Jsonl {
         write_json_line(out, &events::finished(&ended, code)).map_err(printed)?;
     }
-    report::write(&*ledger, &file, &options.report.report, format, out)?;
-    Ok(code)
+    report::write(&**ledger, file, job.reports, format, out)?;
+    Ok((code, ended))
 }
 
 /// One line for each image that was not unchanged.
 struct Lines {
     say: Mutex<Sender<Said>>,
     is_quiet: bool,
+    /// What says which images there are: the file, or an export.
+    plan: &'static str,
 }
 
 impl Lines {
@@ -219,8 +257,9 @@ impl RunEvents for Lines {
         }
         let PlanChanges { new, changed, same, .. } = changes;
         self.say(&format!(
-            "{} images: {new} new, {changed} changed in the file",
-            new + changed + same + changes.ended
+            "{} images: {new} new, {changed} changed in the {}",
+            new + changed + same + changes.ended,
+            self.plan
         ));
         if unnamed.extra + unnamed.forgotten > 0 {
             let UnnamedItems { extra, forgotten, .. } = unnamed;

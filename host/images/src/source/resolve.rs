@@ -221,6 +221,19 @@ pub fn some_platforms(
     }
 }
 
+/// Returns what a manifest or an index stands for, with these manifests alone.
+pub fn with_manifests(
+    store: &dyn ContentStore,
+    root: Manifest,
+    taken: BTreeSet<Digest>,
+    name: ImageName,
+) -> Result<Whole> {
+    match root.is_index() {
+        true => collect(store, root, name, Some(taken)),
+        false => whole(store, root, name),
+    }
+}
+
 /// Adds the digests of what leads from an index to the image for a platform, the image included.
 fn lead(
     store: &dyn ContentStore,

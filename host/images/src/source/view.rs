@@ -334,7 +334,13 @@ impl Source {
                     from_manifest::layout(&Directory::open(path)?, tag.as_deref(), platform)?;
                 choose(views, image.as_ref(), &self.display)
             }
+            SourceKind::Exported(_) => Err(self.is_moved_only()),
         }
+    }
+
+    /// Returns the error for a view of an image of an export. An import alone reads it, and views read the layout.
+    fn is_moved_only(&self) -> Error {
+        Error::usage(format!("'{}' is moved, and has no view", self.display))
     }
 
     /// Returns a view of every platform of every image, and of the indexes that list them, each index before its
@@ -375,6 +381,7 @@ impl Source {
                 image.as_ref(),
             ),
             SourceKind::Docker { .. } | SourceKind::Directory { .. } => Err(single()),
+            SourceKind::Exported(_) => Err(self.is_moved_only()),
         }
     }
 

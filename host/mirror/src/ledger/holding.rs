@@ -312,18 +312,3 @@ pub struct ItemFilter<'a> {
     /// Only items that a later run than this has changed (`--since RUN`).
     pub changed_after: Option<RunId>,
 }
-
-/// A mark of `mirror export`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ExportMark {
-    /// Its number.
-    pub id: i64,
-    /// When, in seconds since 1970-01-01 UTC.
-    pub at: i64,
-    /// The last run that it covers.
-    pub run: RunId,
-    /// The run after which it begins: the other side must have what was there then.
-    pub since: Option<RunId>,
-    /// Where it was written.
-    pub place: String,
-}

@@ -25,6 +25,8 @@ words! {
         Repair = "repair",
         /// `mirror prune`.
         Prune = "prune",
+        /// `mirror export`.
+        Export = "export",
         /// `mirror import`.
         Import = "import",
     }

@@ -13,6 +13,7 @@ mod check;
 mod claim;
 mod coverage;
 mod due;
+mod exports;
 mod facts;
 mod fault;
 mod finish;

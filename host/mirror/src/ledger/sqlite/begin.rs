@@ -24,14 +24,7 @@ pub fn begin_run(
             && run.file_digest == request.file_digest
             && run.selection == request.selection
     };
-    let mut fitting = last.filter(fits);
-    if let Some(run) = &fitting
-        && is_exported(transaction, run.id)?
-    {
-        // Items that it changed from now on would be missing in the next export.
-        fitting = None;
-    }
-    if let Some(run) = fitting {
+    if let Some(run) = last.filter(fits) {
         let left = open_count(transaction, run.id)?;
         let set = "UPDATE run SET state = ?2, worker = ?3, finished = NULL WHERE id = ?1";
         transaction.prepare_cached(set)?.execute(params![
@@ -69,15 +62,11 @@ fn last_run(transaction: &Transaction<'_>, kind: RunKind) -> Result<Option<Run>,
         }
         RunKind::Verify => &[RunKind::Verify],
         RunKind::Prune => &[RunKind::Prune],
+        RunKind::Export => &[RunKind::Export],
     };
     let kinds = words(kinds.iter());
     let select = format!("SELECT {RUN} FROM run WHERE kind IN ({kinds}) ORDER BY id DESC LIMIT 1");
     Ok(transaction.prepare_cached(&select)?.query_row([], read_run).optional()?)
-}
-
-/// Returns whether an export covers a run.
-fn is_exported(transaction: &Transaction<'_>, run: RunId) -> Result<bool, Fault> {
-    Ok(transaction.prepare_cached("SELECT 1 FROM export WHERE run >= ?1")?.exists([run.0])?)
 }
 
 /// Returns the number of open items of a run.

@@ -10,8 +10,7 @@ use super::rows::{page, stored};
 use super::{Sqlite, Sync};
 use crate::ledger::Facts;
 use crate::ledger::clock::age;
-use crate::ledger::holding::{ExportMark, Host, HostNote};
-use crate::ledger::record::RunId;
+use crate::ledger::holding::{Host, HostNote};
 
 const HOST: &str = "SELECT name, has_referrers, paused_since, paused_until, pulls_left FROM host";
 
@@ -112,32 +111,6 @@ impl Facts for Sqlite {
             let update = format!("UPDATE host SET {set} WHERE name = ?1 AND ?3 = ?3");
             transaction.prepare_cached(&update)?.execute(params![name, value, now])?;
             Ok(())
-        })
-    }
-
-    fn note_export(&self, run: RunId, since: Option<RunId>, place: &str) -> Result<i64> {
-        let now = self.clock.utc();
-        let insert = "INSERT INTO export (at, run, since, place) VALUES (?1, ?2, ?3, ?4)";
-        self.write("record an export", Sync::Now, |transaction| {
-            transaction.execute(insert, params![now, run.0, since.map(|run| run.0), place])?;
-            Ok(transaction.last_insert_rowid())
-        })
-    }
-
-    fn exports(&self, most: usize) -> Result<Vec<ExportMark>> {
-        let select = "SELECT id, at, run, since, place FROM export ORDER BY id DESC LIMIT ?1";
-        self.read("list exports", |connection| {
-            let mut statement = connection.prepare_cached(select)?;
-            let rows = statement.query_map([page(most)], |row| {
-                Ok(ExportMark {
-                    id: row.get(0)?,
-                    at: row.get(1)?,
-                    run: RunId(row.get(2)?),
-                    since: row.get::<_, Option<i64>>(3)?.map(RunId),
-                    place: row.get(4)?,
-                })
-            })?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
 }

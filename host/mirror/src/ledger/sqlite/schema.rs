@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i32 = 0x4F43_4C47;
 
 /// Statements that make each version from the one before. The first makes version 1 from an empty file. A released entry
 /// never changes.
-const VERSIONS: &[&str] = &[include_str!("schema.sql")];
+const VERSIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema-2.sql")];
 
 /// The version that this program writes.
 pub fn newest() -> i64 {

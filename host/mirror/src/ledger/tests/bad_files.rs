@@ -10,6 +10,7 @@ use occystrap_base::error::{Error, Kind};
 use rusqlite::Connection;
 
 use super::world::{SqliteWorld, World, begin, claim, digest, file, held, items};
+use crate::ledger::export::Exports;
 use crate::ledger::holding::ItemFilter;
 use crate::ledger::lock::{beside, lock_path};
 use crate::ledger::record::{
@@ -160,16 +161,36 @@ fn flipped_bits_are_errors_or_change_one_value() {
 }
 
 #[test]
-fn a_ledger_of_a_later_version_is_refused_and_version_one_opens() {
+fn a_ledger_of_a_later_version_is_refused() {
     let world = world();
     open(&world, Access::Write).unwrap();
     let raw = Connection::open(world.path()).unwrap();
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     raw.pragma_update(None, "user_version", 7).unwrap();
     drop(raw);
     insta::assert_snapshot!(error(&world, Access::Write));
     assert_eq!(open(&world, Access::Read).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_ledger_of_version_one_keeps_what_it_has() {
+    let world = world();
+    let path = world.path();
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(
+        "DROP TABLE carried; DROP TABLE exported; DROP TABLE import; ALTER TABLE export DROP COLUMN digest;
+        INSERT INTO export (at, run, since, place) VALUES (7, 1, NULL, '/media');",
+    )
+    .unwrap();
+    raw.pragma_update(None, "user_version", 1).unwrap();
+    drop(raw);
+    assert!(error(&world, Access::Read).contains("has an older version: expected 2, found 1"));
+    let ledger = open(&world, Access::Write).unwrap();
+    let marks = ledger.exports(9).unwrap();
+    assert_eq!((marks[0].at, &*marks[0].place, marks[0].digest), (7, "/media", None));
+    drop(ledger);
+    open(&world, Access::Read).unwrap();
 }
 
 #[test]

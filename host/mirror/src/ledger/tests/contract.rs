@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::world::{
     World, begin, begin_kind, claim, claim_within, digest, for_each_store, item, items,
 };
+use crate::ledger::export::{Exports, NewExport};
 use crate::ledger::holding::{HostAnswers, HostNote, ItemFilter, Moved, NewEvent};
 use crate::ledger::record::{
     Ending, FinishedItem, ItemError, ItemObject, LeaseWrite, Level, Outcome, PlanScope,
-    ProofChange, RunEnd, RunKind, RunState, Verdict,
+    ProofChange, RunEnd, RunId, RunKind, RunState, Verdict,
 };
 use crate::ledger::state::State;
 use crate::ledger::{Accounts, Facts, Ledger, Queue, Traces};
@@ -29,12 +30,13 @@ for_each_store!(
     a_clock_that_jumps_loses_nothing_and_repeats_nothing,
     a_paused_host_gets_no_work_until_the_pause_ends,
     items_without_a_host_are_claimed,
-    a_verification_in_between_does_not_end_a_run_and_an_export_does,
+    a_verification_or_an_export_in_between_does_not_end_a_run,
     known_items_are_returned_in_the_order_of_the_question,
     all_that_is_recorded_of_an_item_is_read_back,
     a_run_is_closed_once_and_only_without_open_items,
     failures_are_planned_again_in_a_run_of_their_own,
-    exports_begin_after_a_run,
+    exports_build_on_what_earlier_ones_carried,
+    imports_are_known_by_their_destination,
     facts_are_read_back,
     the_traces_of_a_run_add_up,
     events_have_an_order_and_old_ones_go,
@@ -429,30 +431,55 @@ fn failures_are_planned_again_in_a_run_of_their_own(world: &impl World) {
     );
 }
 
-fn exports_begin_after_a_run(world: &impl World) {
+fn exports_build_on_what_earlier_ones_carried(world: &impl World) {
     let ledger = world.open();
-    let first = begin(&ledger, 0).id;
-    ledger.plan(first, &items(0..3)).unwrap();
-    work_all(&ledger, first);
-    ledger.finish_run(first, "{}").unwrap();
-    let export = ledger.note_export(first, None, "dir:///media/one").unwrap();
-    let second = begin(&ledger, 0).id;
-    ledger.plan(second, &items(0..4)).unwrap();
-    for claimed in claim(&ledger, second, 9) {
-        let is_new = claimed.item.destination == item(3).destination;
-        let outcome = if is_new { Outcome::Copied } else { Outcome::Unchanged };
-        let record = FinishedItem::new(Ending::Done(outcome, Verdict::Verified));
-        ledger.finish(claimed.lease, &record).unwrap();
-    }
-    let since = |run| {
-        let filter = ItemFilter { changed_after: run, ..ItemFilter::default() };
-        ledger.items(&filter, None, 9).unwrap().len()
+    let (one, two) = (begin_kind(&ledger, 0, RunKind::Export).id, RunId(90));
+    let blob = |n, repo: &str| (digest(n), repo.to_owned());
+    let image = |name: &str, n| (name.to_owned(), digest(n));
+    let first = NewExport {
+        run: one,
+        since: None,
+        place: "/media/one",
+        digest: digest(1),
+        carried: &[blob(11, "a"), blob(11, "b"), blob(12, "b")],
+        images: &[image("d/a:1", 21), image("d/b:1", 22)],
     };
-    assert_eq!((since(None), since(Some(first)), since(Some(second))), (4, 1, 0));
-    ledger.note_export(second, Some(first), "dir:///media/two").unwrap();
+    ledger.note_export(&first).unwrap();
+    // A process that was killed after this has done it, and does it again.
+    ledger.note_export(&first).unwrap();
+    let second = NewExport {
+        run: two,
+        since: Some(one),
+        place: "/media/two",
+        digest: digest(2),
+        carried: &[blob(13, "a")],
+        images: &[image("d/a:1", 23)],
+    };
+    ledger.note_export(&second).unwrap();
     let marks = ledger.exports(9).unwrap();
-    assert_eq!((marks[1].id, marks[1].since, marks[0].since), (export, None, Some(first)));
-    assert_eq!(marks[0].place, "dir:///media/two");
+    assert_eq!((marks.len(), marks[0].since, marks[1].since), (2, Some(one), None));
+    assert_eq!(ledger.export(two).unwrap().as_ref(), marks.first());
+    assert_eq!(ledger.export(RunId(5)).unwrap(), None);
+    let carrier = |runs: &[RunId], n| ledger.carrier(runs, &digest(n)).unwrap();
+    assert_eq!(carrier(&[one], 11).as_deref(), Some("a"));
+    assert_eq!(carrier(&[one], 13), None);
+    assert_eq!(carrier(&[two, one], 13).as_deref(), Some("a"));
+    assert_eq!(carrier(&[], 11), None);
+    let exported = |runs: &[RunId], name| ledger.exported(runs, name).unwrap();
+    assert_eq!(exported(&[one], "d/a:1"), Some(digest(21)));
+    assert_eq!(exported(&[two, one], "d/a:1"), Some(digest(23)));
+    assert_eq!(exported(&[two, one], "d/b:1"), Some(digest(22)));
+    assert_eq!(exported(&[two], "d/b:1"), None);
+}
+
+fn imports_are_known_by_their_destination(world: &impl World) {
+    let ledger = world.open();
+    ledger.note_import(digest(1), RunId(3), "registry://a").unwrap();
+    ledger.note_import(digest(2), RunId(5), "registry://a").unwrap();
+    let imports = ledger.imports("registry://a", 9).unwrap();
+    let found: Vec<_> = imports.iter().map(|mark| (mark.export, mark.run)).collect();
+    assert_eq!(found, [(digest(2), RunId(5)), (digest(1), RunId(3))]);
+    assert_eq!(ledger.imports("registry://b", 9).unwrap(), []);
 }
 
 fn facts_are_read_back(world: &impl World) {
@@ -524,7 +551,7 @@ fn known_items_are_returned_in_the_order_of_the_question(world: &impl World) {
     assert_eq!(found, [Some(names[0].clone()), None, Some(names[2].clone())]);
 }
 
-fn a_verification_in_between_does_not_end_a_run_and_an_export_does(world: &impl World) {
+fn a_verification_or_an_export_in_between_does_not_end_a_run(world: &impl World) {
     let ledger = world.open();
     let run = begin(&ledger, 0).id;
     ledger.plan(run, &items(0..3)).unwrap();
@@ -534,8 +561,11 @@ fn a_verification_in_between_does_not_end_a_run_and_an_export_does(world: &impl 
     assert!(!verify.resumed);
     let again = begin(&ledger, 0);
     assert_eq!((again.id, again.resumed, again.left), (run, true, 3));
-    ledger.note_export(run, None, "dir:///media").unwrap();
-    assert!(!begin(&ledger, 0).resumed);
+    ledger.stop_run(run).unwrap();
+    let export = begin_kind(&ledger, 0, RunKind::Export);
+    assert!(!export.resumed);
+    assert_eq!(begin_kind(&ledger, 0, RunKind::Export).id, export.id);
+    assert_eq!(begin(&ledger, 0).id, run);
     assert!(!begin_kind(&ledger, 0, RunKind::Repair).resumed);
     assert!(!begin(&ledger, 0).resumed);
 }
