@@ -27,9 +27,8 @@ struct World {
 }
 
 impl World {
-    fn new(registry: RealRegistry) -> Self {
+    fn new(registry: RealRegistry, kinds: Vec<Kind>) -> Self {
         let (source, sandbox) = (Registry::start(), Sandbox::new());
-        let kinds = kinds();
         let shapes =
             kinds.iter().map(|kind| kind.shape).chain(HARMLESS.iter().map(|_| Shape::Plain));
         let images: Vec<DamagedImage> = shapes
@@ -51,11 +50,7 @@ impl World {
         fs::write(sandbox.path(FILE), text).unwrap();
         mirror(&sandbox, "run", &["--image-parallel", "4"]).exits(0);
         mirror(&sandbox, "verify", &["--full"]).exits(0);
-        let world = Self { registry, sandbox, kinds, images, _source: source };
-        for image in &world.images {
-            assert_eq!(world.unread(image), None, "before any damage");
-        }
-        world
+        Self { registry, sandbox, kinds, images, _source: source }
     }
 
     /// Returns the ends of the lines of which one must report a kind of damage.
@@ -130,10 +125,9 @@ impl World {
 }
 
 /// Damages, verifies, repairs and verifies again; then does what the hints say.
-fn damage_and_repair(registry: RealRegistry) {
-    let world = World::new(registry);
+fn damage_and_repair(registry: RealRegistry, kinds: Vec<Kind>) {
+    let world = World::new(registry, kinds);
     let count = world.kinds.len();
-    assert!(count >= LEAST_KINDS, "{count}");
     let started = Instant::now();
     for (kind, image) in world.kinds.iter().zip(&world.images) {
         (kind.damage)(image);
@@ -196,8 +190,11 @@ fn damage_and_repair(registry: RealRegistry) {
     }
     mirror(&world.sandbox, "repair", &["--retries", "0"]).exits(0);
     mirror(&world.sandbox, "verify", &["--full"]).exits(0);
-    for image in &world.images {
-        assert_eq!(world.unread(image), None);
+    // The others were read after the repair.
+    let was_kept =
+        |number: &usize| world.kinds.get(*number).is_none_or(|kind| kept.contains(&kind.name));
+    for number in (0..world.images.len()).filter(was_kept) {
+        assert_eq!(world.unread(&world.images[number]), None);
     }
     eprintln!("{count} kinds in {:?}, kept at first: {kept:?}", started.elapsed());
 }
@@ -205,11 +202,14 @@ fn damage_and_repair(registry: RealRegistry) {
 #[test]
 fn every_kind_of_damage_in_a_storage_is_found_and_repaired_or_reported() {
     let Some(registry) = RealRegistry::uncached("damage at docker-registry", false) else { return };
-    damage_and_repair(registry);
+    let kinds = kinds();
+    assert!(kinds.len() >= LEAST_KINDS, "{}", kinds.len());
+    damage_and_repair(registry, kinds);
 }
 
 #[test]
 fn a_registry_that_deletes_is_repaired_as_well() {
     let Some(registry) = RealRegistry::uncached("damage and deletes", true) else { return };
-    damage_and_repair(registry);
+    // It deletes the entries of repositories, and keeps the bytes: some kinds of each group show it.
+    damage_and_repair(registry, kinds().into_iter().step_by(4).collect());
 }

@@ -49,16 +49,22 @@ struct Case {
     becomes: Becomes,
 }
 
+/// Requests of a kind: whether they are at the source, their method, and a part of their path.
+type Requests = (bool, &'static str, &'static str);
+
+/// The name of a case, what meets the fault, the fault, and what becomes of the image.
+type Row = (&'static str, Requests, Fault, Becomes);
+
 /// Requests to the source.
-const TAG: (bool, &str, &str) = (true, "GET", "team/app9/manifests/0.0");
-const BLOB: (bool, &str, &str) = (true, "GET", "team/app9/blobs/");
+const TAG: Requests = (true, "GET", "team/app9/manifests/0.0");
+const BLOB: Requests = (true, "GET", "team/app9/blobs/");
 /// Requests to the destination.
-const START: (bool, &str, &str) = (false, "POST", "mirror/app9/blobs/uploads/");
-const SEND: (bool, &str, &str) = (false, "PUT", "mirror/app9/blobs/uploads/");
-const MANIFEST: (bool, &str, &str) = (false, "PUT", "mirror/app9/manifests/");
-const NAME: (bool, &str, &str) = (false, "PUT", "mirror/app9/manifests/0.0");
-const READ: (bool, &str, &str) = (false, "GET", "mirror/app9/blobs/");
-const READ_MANIFEST: (bool, &str, &str) = (false, "GET", "mirror/app9/manifests/");
+const START: Requests = (false, "POST", "mirror/app9/blobs/uploads/");
+const SEND: Requests = (false, "PUT", "mirror/app9/blobs/uploads/");
+const MANIFEST: Requests = (false, "PUT", "mirror/app9/manifests/");
+const NAME: Requests = (false, "PUT", "mirror/app9/manifests/0.0");
+const READ: Requests = (false, "GET", "mirror/app9/blobs/");
+const READ_MANIFEST: Requests = (false, "GET", "mirror/app9/manifests/");
 
 fn cases() -> Vec<Case> {
     let ms = Duration::from_millis;
@@ -69,7 +75,7 @@ fn cases() -> Vec<Case> {
     let gzip = crate::support::image::gzip(b"another layer");
     let no_manifest =
         || Fault::Manifest("application/vnd.oci.image.manifest.v1+json", b"{}".into());
-    let table: Vec<(&'static str, (bool, &'static str, &'static str), Fault, Becomes)> = vec![
+    let table: Vec<Row> = vec![
         ("server error for a manifest", TAG, Fault::status(500), Waits("network")),
         ("no such manifest", TAG, Fault::status(404), Failed("source-missing")),
         ("no access to a manifest", TAG, Fault::status(403), Failed("login")),

@@ -238,12 +238,15 @@ fn parent(path: PathBuf) -> PathBuf {
 /// A digest that no registry here has.
 const ABSENT: &str = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 
+/// The fields of a [`Kind`], in their order.
+type Row = (&'static str, Shape, Found, fn(&DamagedImage));
+
 /// All kinds of damage.
 #[rustfmt::skip]
 pub fn kinds() -> Vec<Kind> {
     use Found::{Blob, Image as Tag};
     use Shape::{Index, Plain, Referred, Twice};
-    let table: Vec<(&'static str, Shape, Found, fn(&DamagedImage))> = vec![
+    let table: Vec<Row> = vec![
         // The bytes of a layer.
         ("layer: first byte", Plain, Blob("layer"), |i| flip(&i.data("layer"), |_| 0)),
         ("layer: middle byte", Plain, Blob("layer"), |i| flip(&i.data("layer"), |size| size / 2)),
