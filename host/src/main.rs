@@ -103,8 +103,8 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
 }
 
 /// Starts the program once more with few heaps of the C library, where it mirrors images. glibc makes up to eight for each
-/// core, and each keeps what a thread once needed for a layer: in a mirror with its many threads that was three quarters
-/// of the memory. glibc reads the variable only at the start of a process. Where that fails, the process goes on.
+/// core, and each keeps what a thread once needed for a layer: in a mirror with its many threads that was most of the
+/// memory. glibc reads the variable only at the start of a process. Where that fails, the process goes on.
 fn limit_heaps(cli: &Cli, arguments: &[OsString]) {
     if !matches!(cli.command, Command::Mirror { .. }) || std::env::var_os(HEAPS).is_some() {
         return;

@@ -278,7 +278,8 @@ impl Ends {
         };
         machine::sync_disks();
         self.set_delay(delay);
-        (self.from.take(), self.to.take());
+        self.from.take();
+        self.to.take();
         let sample = command.run()?;
         let (source, destination) = (self.from.take(), self.to.take());
         Ok(Measured { sample, source, destination })

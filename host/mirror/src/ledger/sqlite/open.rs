@@ -34,8 +34,8 @@ use crate::ledger::place::{FileSystemOf, file_system, refuse_network};
 /// Time for which a lock of another program is waited for. A backup with `sqlite3 .backup` holds it for less.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Memory for pages, in KiB. The indexes of 100,000 items fit.
-const CACHE_KIB: i64 = 16 * 1024;
+/// Memory for pages, in KiB. A run works on items in the order of their numbers, so that it needs few pages at a time.
+const CACHE_KIB: i64 = 4 * 1024;
 
 /// Bytes to which the write-ahead log is cut after a checkpoint.
 const LONGEST_LOG: i64 = 16 * 1024 * 1024;
