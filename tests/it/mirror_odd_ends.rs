@@ -69,7 +69,7 @@ fn a_blob_that_is_known_to_be_damaged_is_sent_again_for_another_image() {
             ran.exits(1).says("FAILED ").says(&shared.to_string());
             assert!(destination.manifest("mirror/app0", "1.0").is_none());
         } else {
-            ran.exits(0).says("1 copied").says("1 verified");
+            ran.exits(0).says("1 copied").says("1 already there").says("2 verified");
             assert_eq!(Digest::of(&destination.blob("mirror/app0", shared).unwrap()), shared);
             mirror(&sandbox, "verify", &[]).exits(0);
         }
@@ -126,6 +126,10 @@ fn a_layer_that_is_stored_elsewhere_is_unconfirmed_as_for_process() {
     source.put_manifest("team/app0", "0.0", OCI_MANIFEST, manifest.to_string());
     mirror(&sandbox, "run", &[]).exits(0).says("UNCONFIRMED");
     assert!(destination.manifest("mirror/app0", "0.0").is_some());
+    // A verification accuses nothing, and proves nothing either.
+    for more in [&[][..], &["--full"]] {
+        mirror(&sandbox, "verify", more).exits(0).says("Verified 0 of 1 images");
+    }
 }
 
 /// A file for `team/app:1` with its referrers.
@@ -219,4 +223,100 @@ fn what_no_run_can_do_is_an_error_before_it() {
     mirror(&sandbox, "run", &["--platform", "linux/amd64"])
         .exits(2)
         .says("'platforms: [linux/amd64]'");
+}
+
+/// Damages a layer at the destination, and lets a verification find it.
+fn damage(destination: &Registry, sandbox: &Sandbox) -> Digest {
+    let own = layers(destination, "mirror/app0", "0.0")[2];
+    let mut bytes = destination.blob("mirror/app0", own).unwrap().to_vec();
+    bytes[20] ^= 1;
+    destination.set_blob("mirror/app0", own, bytes);
+    mirror(sandbox, "verify", &["--full"]).exits(1).says("Verified 0 of 1 images");
+    own
+}
+
+#[test]
+fn an_image_with_a_damaged_blob_is_failed_everywhere_until_it_is_right() {
+    for command in ["run", "repair"] {
+        let (_source, destination, sandbox) = world(1, &[]);
+        mirror(&sandbox, "run", &[]).exits(0);
+        let own = damage(&destination, &sandbox);
+        mirror(&sandbox, "status", &[]).exits(0).prints("1 failed").prints(&own.to_string());
+        mirror(&sandbox, "plan", &["--exit-code"]).exits(4);
+        let report = mirror(&sandbox, "report", &[]).json();
+        assert_eq!(report["failures"].as_array().unwrap().len(), 1, "{report}");
+        let report = format!("prometheus={}", sandbox.path("m.prom").display());
+        mirror(&sandbox, "report", &["--report", &report]).exits(0);
+        let metrics = std::fs::read_to_string(sandbox.path("m.prom")).unwrap();
+        assert!(metrics.contains("state=\"failed\"} 1"), "{metrics}");
+        mirror(&sandbox, command, &[]).exits(0);
+        assert_eq!(Digest::of(&destination.blob("mirror/app0", own).unwrap()), own, "{command}");
+        mirror(&sandbox, "run", &[]).exits(0).says("1 unchanged");
+        mirror(&sandbox, "verify", &["--full"]).exits(0).says("Verified 1 of 1 images");
+    }
+}
+
+#[test]
+fn blobs_of_an_image_that_never_arrived_are_not_accused() {
+    let (_source, destination, sandbox) = world(1, &[]);
+    destination.fault("PUT", "/manifests/", Fault::status(400), ALWAYS);
+    mirror(&sandbox, "run", &[]).exits(1);
+    // The registry collects what no manifest names.
+    for digest in destination.pushed("mirror/app0") {
+        destination.remove_blob("mirror/app0", digest);
+    }
+    for more in [&["--full"][..], &[]] {
+        mirror(&sandbox, "verify", more).exits(0);
+    }
+    mirror(&sandbox, "verify", &["--require", "30d"])
+        .exits(3)
+        .says("1 images of the file are not there");
+    destination.mend();
+    mirror(&sandbox, "run", &[]).exits(0).says("1 verified");
+    mirror(&sandbox, "verify", &["--full", "--require", "30d"]).exits(0);
+}
+
+#[test]
+fn a_damaged_blob_whose_source_has_moved_on_is_not_deleted() {
+    let (source, destination, sandbox) = world(1, &[]);
+    mirror(&sandbox, "run", &[]).exits(0);
+    let own = damage(&destination, &sandbox);
+    destination.allow_deletes(true);
+    put(&source, 0, 0, 7);
+    source.remove_blob("team/app0", own);
+    let (_, tagged) = destination.manifest("mirror/app0", "0.0").unwrap();
+    let ran = mirror(&sandbox, "repair", &[]);
+    ran.exits(1).says("no source has this blob any more").says("is another image now");
+    assert!(destination.requests_of("DELETE", "/").is_empty());
+    assert_eq!(destination.manifest("mirror/app0", "0.0").unwrap().1, tagged);
+    mirror(&sandbox, "run", &[]).exits(0).says("1 copied");
+}
+
+#[test]
+fn prune_lists_what_the_file_does_not_name_now() {
+    let (_source, _destination, sandbox) = world(2, &["# one"]);
+    mirror(&sandbox, "run", &[]).exits(0);
+    let all = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let one = all.replace("{regex: '.*'}", "{regex: '0.*'}");
+    std::fs::write(sandbox.path(FILE), &one).unwrap();
+    let ran = mirror(&sandbox, "prune", &[]);
+    ran.exits(0).prints("0 images are extra");
+    ran.says("1 images left the file since the last run: 'occystrap mirror run mirror.yaml'");
+    mirror(&sandbox, "run", &[]).exits(0);
+    mirror(&sandbox, "prune", &[]).exits(0).prints("1 image is extra");
+    std::fs::write(sandbox.path(FILE), &all).unwrap();
+    mirror(&sandbox, "prune", &[]).exits(0).prints("0 images are extra");
+    // A plan of another mirror is refused, as the run is.
+    std::fs::write(sandbox.path(FILE), all.replace("/mirror/", "/other/")).unwrap();
+    mirror(&sandbox, "plan", &[]).exits(2).says("the ledger is of another mirror");
+}
+
+#[test]
+fn hints_name_the_ledger_of_the_user() {
+    let (source, _destination, sandbox) = world(1, &[]);
+    source.fault("GET", "/blobs/", Fault::status(404), ALWAYS);
+    let ran = mirror(&sandbox, "run", &["--ledger", "my ledger"]);
+    ran.exits(1).says("occystrap mirror retry mirror.yaml --ledger 'my ledger'");
+    source.mend();
+    mirror(&sandbox, "retry", &["--ledger", "my ledger"]).exits(0).says("1/1 images");
 }

@@ -49,6 +49,8 @@ pub enum FaultOrigin {
     Lasting,
     /// A registry lacks a blob that it had before.
     LostBlob,
+    /// All attempts failed in ways that pass: a later one may succeed.
+    Passing,
     /// A source has no image for a platform.
     NoSuchPlatform,
     /// An image has more layers than Docker mounts.

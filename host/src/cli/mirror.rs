@@ -10,6 +10,7 @@ mod prove;
 pub use self::airgap::{MirrorExportOptions, MirrorImportOptions};
 pub use self::prove::{MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions};
 use crate::mirror::report::Target;
+use occystrap_base::terminal::shell::quote;
 
 /// Commands of `occystrap mirror`.
 #[derive(Subcommand)]
@@ -49,6 +50,19 @@ pub struct MirrorOptions {
     /// Ledger of what was done and proved [default: FILE.ledger]
     #[arg(long, value_name = "PATH")]
     pub ledger: Option<PathBuf>,
+}
+
+impl MirrorOptions {
+    /// Returns a command for the same mirror, as a user types it.
+    #[must_use]
+    pub fn command(&self, name: &str) -> String {
+        let quoted = |path: &PathBuf| quote(&path.display().to_string());
+        let mut command = format!("occystrap mirror {name} {}", quoted(&self.file));
+        if let Some(ledger) = &self.ledger {
+            command.push_str(&format!(" --ledger {}", quoted(ledger)));
+        }
+        command
+    }
 }
 
 /// Options of `occystrap mirror plan`.

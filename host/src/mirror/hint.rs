@@ -1,16 +1,10 @@
 //! What a user can do about an error of an item that has no hint of its own, by its class.
 
-use occystrap_base::terminal::shell::quote;
-
-/// Returns the hint for a class of errors. `file` is the path of FILE.
-pub fn of(class: &str, file: &str) -> String {
-    let file = quote(file);
-    let again = format!("occystrap mirror retry {file}");
+/// Returns the hint for a class of errors. `again` is the command that tries the image again.
+pub fn of(class: &str, again: &str) -> String {
     match class {
         "network" | "changed" => {
-            format!(
-                "it is tried again by itself; what became of it: occystrap mirror status {file}"
-            )
+            format!("it is tried again by itself; if it fails in the end: {again}")
         }
         "login" => format!("log in to that registry, then run: {again}"),
         "source-missing" => {

@@ -11,6 +11,7 @@ use occystrap_base::oci::document::{IndexDocument, ManifestDocument};
 use occystrap_base::oci::{Digest, Manifest, json};
 use occystrap_mirror::ledger::record::ItemObject;
 use occystrap_net::registry::{FoundBy, Referrer, Repository, WantedReferrers};
+use occystrap_net::web::Elsewhere;
 use occystrap_output::receipt::{Bundle, Place, Receipt};
 
 /// What an image at a registry must have.
@@ -57,6 +58,8 @@ pub struct ImageCheck {
     pub bad: Vec<ItemObject>,
     /// Why an object could not be checked.
     pub unchecked: Option<Error>,
+    /// Layers that need not be there: manifests say where else they are.
+    pub elsewhere: BTreeSet<Digest>,
 }
 
 impl ImageCheck {
@@ -124,9 +127,14 @@ pub async fn image(
         .await?;
         found.add("manifest", *digest, check);
     }
+    let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for manifest in read.0.values() {
+        let parsed: ManifestDocument = json::parse(&manifest.bytes).unwrap_or_default();
+        let elsewhere = parsed.layers().iter().filter(|layer| Elsewhere::of(layer).is_some());
+        found.elsewhere.extend(elsewhere.filter_map(|layer| layer.digest().parse::<Digest>().ok()));
+    }
     // Where a manifest is wrong, the image is sent again with its referrers.
     if found.is_good() {
-        let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
         referrers(repository, expected, &read, &mut found).await?;
     }
     Ok(found)

@@ -1,5 +1,6 @@
 //! One item of a run: it is unchanged, or it is moved and verified.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::hint;
@@ -11,7 +12,6 @@ use crate::pipeline::request::PlatformSelection;
 use crate::pipeline::{self, ReceiptStore, Request};
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::{Digest, PlatformRequest};
-use occystrap_base::terminal::shell::quote;
 use occystrap_images::level::Level;
 use occystrap_mirror::document::{Index, OnConflict, Platforms, Verify};
 use occystrap_mirror::expand::Item;
@@ -68,7 +68,7 @@ pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
 }
 
 /// Returns the record of an item that an error ended. `file` is the path of FILE, for the hint of an error that has none.
-pub fn failed(error: &Error, file: &str) -> Option<FinishedItem> {
+pub fn failed(error: &Error, again: &str) -> Option<FinishedItem> {
     let lasting = Ending::Failed(Verdict::NotVerified);
     let (class, ending) = match error.kind() {
         _ if error.origin() == Some(FaultOrigin::NoSuchPlatform) => ("no-such-platform", lasting),
@@ -93,7 +93,7 @@ pub fn failed(error: &Error, file: &str) -> Option<FinishedItem> {
     record.error = Some(ItemError {
         class: class.to_owned(),
         message: error.to_string(),
-        hint: Some(error.hint_text().map_or_else(|| hint::of(class, file), str::to_owned)),
+        hint: Some(error.hint_text().map_or_else(|| hint::of(class, again), str::to_owned)),
     });
     Some(record)
 }
@@ -101,8 +101,8 @@ pub fn failed(error: &Error, file: &str) -> Option<FinishedItem> {
 impl Attempt {
     /// Returns an attempt that an error ended.
     #[must_use]
-    pub fn failed(error: &Error, item: &Item<'_>) -> Self {
-        Self { record: failed(error, item.entry.place.file()), blobs: Vec::new() }
+    pub fn failed(error: &Error, services: &Services<'_>) -> Self {
+        Self { record: failed(error, &services.again), blobs: Vec::new() }
     }
 }
 
@@ -125,7 +125,7 @@ pub fn move_at(
 ) -> Attempt {
     match try_to_move(item, seen, services, level) {
         Ok(attempt) => attempt,
-        Err(error) => Attempt::failed(&error, item),
+        Err(error) => Attempt::failed(&error, services),
     }
 }
 
@@ -227,21 +227,15 @@ fn try_to_move(
     let is_same = seen.destination.is_some() && seen.destination == seen.source;
     let is_there = is_same && !is_outdated;
     let counters = &context.counters;
-    let again = match &services.exported {
-        Some(_) => "import the export again".to_owned(),
-        None => {
-            let file = quote(item.entry.place.file());
-            format!("send it again with: occystrap mirror retry {file}")
-        }
-    };
+    let again = &services.again;
     Ok(Attempt {
-        record: record_of(&run, &again, receipts.as_slice(), level, is_there, item, seen).map(
+        record: record_of(&run, again, receipts.as_slice(), level, is_there, item, seen).map(
             |mut record| {
                 (record.bytes_sent, record.bytes_mounted) = (counters.sent(), counters.mounted());
                 record
             },
         ),
-        blobs: blobs_of(&receipts, &item.destination.uri),
+        blobs: blobs_of(&run, &receipts, &item.destination.uri),
     })
 }
 
@@ -274,8 +268,7 @@ fn record_of(
     if has(ImageStatus::Error)
         && let Some(error) = error
     {
-        let file = item.entry.place.file();
-        return failed(error, file)
+        return failed(error, again)
             .map(|record| FinishedItem { want_digest: seen.source, ..record });
     }
     let outcome = if is_there { Outcome::AlreadyThere } else { Outcome::Copied };
@@ -310,7 +303,9 @@ fn record_of(
                 None => format!("the verification FAILED{}", first.unwrap_or_default()),
             },
             hint: Some(
-                error.and_then(Error::hint_text).map_or_else(|| again.to_owned(), str::to_owned),
+                error
+                    .and_then(Error::hint_text)
+                    .map_or_else(|| format!("send it again with: {again}"), str::to_owned),
             ),
         });
     }
@@ -338,15 +333,17 @@ fn proved(receipts: &[Receipt]) -> Option<Digest> {
     receipts.last()?.manifest_digest()
 }
 
-/// Returns the blobs that a registry has according to receipts.
-fn blobs_of(receipts: &[Receipt], uri: &str) -> Vec<HeldBlob> {
+/// Returns the blobs that a registry has according to receipts, but for those that were not found right.
+fn blobs_of(run: &Run, receipts: &[Receipt], uri: &str) -> Vec<HeldBlob> {
     if !uri.starts_with("registry://") {
         return Vec::new();
     }
     let (host, repo) = super::plan::host_and_repository(uri);
+    let problems = run.images().iter().flat_map(|image| image.problems(MOST_OBJECTS));
+    let wrong: HashSet<Digest> = problems.filter_map(|problem| problem.digest).collect();
     let expectations = receipts.iter().flat_map(|receipt| &receipt.expectations);
     let held = expectations.filter_map(|one| match (&one.place, one.size) {
-        (Place::Blob { digest }, Some(size)) => {
+        (Place::Blob { digest }, Some(size)) if !wrong.contains(digest) => {
             Some(HeldBlob { host: host.clone(), repo: repo.clone(), digest: *digest, size })
         }
         _ => None,

@@ -8,7 +8,7 @@ use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::holding::ItemFilter;
-use occystrap_mirror::ledger::record::Item;
+use occystrap_mirror::ledger::record::{Item, Verdict};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 use occystrap_net::registry::{Reference, Repository};
@@ -102,12 +102,13 @@ impl<'a, L: Ledger> Places<'a, L> {
         }
     }
 
-    /// Returns whether an image that FILE names has a blob in a repository. An image without a receipt may have it.
+    /// Returns whether an image that FILE names, and that was at its destination, has a blob in a repository. An image
+    /// without a receipt may have it. What an image needs that has not arrived yet is sent when it is moved.
     pub fn is_used(&self, host: &str, repo: &str, digest: &Digest) -> Result<bool> {
         let filter = ItemFilter { repo: Some((host, repo)), ..ItemFilter::default() };
         let (hex, mut is_used) = (digest.hex(), false);
         each_item(self.ledger, &filter, |item| {
-            if item.state != State::Extra {
+            if item.state == State::Done || item.verdict == Some(Verdict::Failed) {
                 let receipt = self.ledger.receipt(item.id)?;
                 is_used = receipt.is_none_or(|receipt| receipt.contains(&hex));
             }

@@ -132,6 +132,8 @@ pub fn preview<L: Ledger>(
     plan.keep_only(only).map_err(one)?;
     item::check_each(&plan.items, services)?;
     let (mut changes, mut unchanged, mut failures) = (Vec::new(), 0, plan.failures);
+    let is_whole = failures.is_empty() && only.is_empty() && !plan.items.is_empty();
+    let mut is_known = false;
     for items in plan.items.chunks(CLAIMED) {
         let mut asked = Vec::new();
         let names: Vec<&str> = items.iter().map(|item| &*item.destination.name).collect();
@@ -139,6 +141,7 @@ pub fn preview<L: Ledger>(
             Some(ledger) => ledger.known(&names).map_err(one)?,
             None => vec![None; items.len()],
         };
+        is_known |= known.iter().any(Option::is_some);
         for (item, known) in items.iter().zip(known) {
             let is_same = |known: &record::Item| {
                 known.proof.is_some() && known.content == plan::content(&item.entry.settings)
@@ -187,6 +190,21 @@ pub fn preview<L: Ledger>(
                     },
                 };
             changes.push((what, change(item)));
+        }
+    }
+    if let Some(ledger) = ledger
+        && is_whole
+        && !is_known
+    {
+        let all = ledger.totals_of_all().map_err(one)?.items();
+        if all > 0 {
+            let named = plan.items.len();
+            let message = format!(
+                "the ledger is of another mirror: none of its {all} destinations is among the {named} of the file"
+            );
+            return Err(one(
+                Error::usage(message).hint("name a ledger of its own with --ledger PATH")
+            ));
         }
     }
     Ok(Preview { changes, unchanged, failures })

@@ -38,8 +38,46 @@ pub enum Pruned {
     Stays(String),
 }
 
+/// Images at destinations that no rule names.
+#[derive(Debug, Default)]
+pub struct Unnamed {
+    /// Those that no rule named in the last whole run either: they may be deleted.
+    pub extra: Vec<Item>,
+    /// Those that left the file since the last whole run. The next one makes them extra.
+    pub since: u64,
+}
+
+/// Returns the images that no rule names now. Errors when the tags that the rules name cannot be listed, or when the ledger
+/// fails.
+pub fn unnamed<L: Ledger>(
+    file: &MirrorFile,
+    ledger: &L,
+    services: &Services<'_>,
+) -> Result<Unnamed, Vec<Error>> {
+    let one = |error: Error| vec![error];
+    let plan = plan::plan(file, services, Some(ledger))?;
+    if !plan.failures.is_empty() {
+        return Err(plan.failures);
+    }
+    let named: HashSet<&str> =
+        plan.items.iter().map(|item| item.destination.name.as_str()).collect();
+    let mut found = Unnamed::default();
+    let states = &[State::Extra, State::Done];
+    let filter = ItemFilter { states, ..ItemFilter::default() };
+    each_item(ledger, &filter, |item| {
+        match item.state {
+            _ if named.contains(item.destination.as_str()) => {}
+            State::Extra => found.extra.push(item),
+            _ => found.since += 1,
+        }
+        Ok::<_, Error>(ControlFlow::Continue(()))
+    })
+    .map_err(one)?;
+    Ok(found)
+}
+
 /// Returns the images that no rule named in the last whole run, in the order of the ledger.
-pub fn extra(ledger: &impl Ledger) -> Result<Vec<Item>> {
+fn extra(ledger: &impl Ledger) -> Result<Vec<Item>> {
     let filter = ItemFilter { states: &[State::Extra], ..ItemFilter::default() };
     let mut found: Vec<Item> = Vec::new();
     each_item(ledger, &filter, |item| {

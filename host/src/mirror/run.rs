@@ -122,9 +122,11 @@ pub fn run<L: Ledger + 'static>(
         true => plan.record_failures(&**ledger, begun.id).map_err(one)?,
         false => plan.record(&**ledger, begun.id, is_part).map_err(one)?,
     };
-    let name = file.path();
-    let unlisted: Vec<_> =
-        plan.failures.iter().filter_map(|error| item::failed(error, &name)?.error).collect();
+    let unlisted: Vec<_> = plan
+        .failures
+        .iter()
+        .filter_map(|error| item::failed(error, &services.again)?.error)
+        .collect();
     ledger.note_unlisted(begun.id, &unlisted).map_err(one)?;
     events.planned(&begun, changes, unnamed);
     let limits = file.document.hosts.iter();
@@ -367,7 +369,7 @@ impl<'r, L: Ledger> Work<'r, L> {
         let Some((lease, item, seen)) = moves.pop_front() else { return Ok(moves) };
         let questions = vec![Question::about(item, false, self.services)?];
         match self.services.each(questions, 1, Question::ask)?.pop() {
-            Some(Err(error)) => self.finish(lease, item, failed(&error, item)?, &[])?,
+            Some(Err(error)) => self.finish(lease, item, failed(&error, self.services)?, &[])?,
             _ => moves.push_front((lease, item, seen)),
         }
         Ok(moves)
@@ -415,7 +417,7 @@ impl<'r, L: Ledger> Work<'r, L> {
                     let asked = Asked { lease, item, known, is_young, asks_referrers };
                     pending.ask(asked, question.ask());
                 }
-                Err(error) => ended.push((lease, item, failed(&error, item)?)),
+                Err(error) => ended.push((lease, item, failed(&error, self.services)?)),
             }
         }
         self.finish_all(ended)
@@ -428,7 +430,7 @@ impl<'r, L: Ledger> Work<'r, L> {
             let mut seen = match seen {
                 Ok(seen) => seen,
                 Err(error) => {
-                    ended.push((lease, item, failed(&error, item)?));
+                    ended.push((lease, item, failed(&error, self.services)?));
                     continue;
                 }
             };
@@ -459,7 +461,7 @@ impl<'r, L: Ledger> Work<'r, L> {
                     self.events.started(item);
                     item::move_item(item, &seen, self.services)
                 }
-                Err(error) => Attempt::failed(&error, item),
+                Err(error) => Attempt::failed(&error, self.services),
             };
             if let Some(record) = &attempt.record {
                 referrers::note(item, record, self.ledger)?;
@@ -557,8 +559,8 @@ impl<'r, L: Ledger> Work<'r, L> {
 }
 
 /// Returns the record of an item that could not be asked about. Errors when the user interrupts.
-fn failed(error: &Error, item: &Item<'_>) -> Result<FinishedItem> {
-    item::failed(error, item.entry.place.file()).ok_or_else(|| error.clone())
+fn failed(error: &Error, services: &Services<'_>) -> Result<FinishedItem> {
+    item::failed(error, &services.again).ok_or_else(|| error.clone())
 }
 
 /// Returns the record of an item that is as it was when it was proved.

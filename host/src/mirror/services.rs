@@ -29,6 +29,8 @@ pub struct Services<'s> {
     pub catalog: Catalog,
     /// The context.
     pub context: Context,
+    /// The command that tries an image again, for hints.
+    pub again: String,
     /// The tags of layouts.
     pub layouts: Layouts,
     /// The export that images are loaded from; `None` where they come from their registries.
@@ -64,11 +66,12 @@ impl<L: Holdings + Send + Sync> BlobRecord for LedgerRecord<L> {
 
 impl<'s> Services<'s> {
     /// Prepares the services of one run.
-    pub fn new(session: &'s Session) -> Result<Self> {
+    pub fn new(session: &'s Session, again: String) -> Result<Self> {
         let clients = session.clients();
         let (catalog, context) = (session.catalog()?, session.context()?);
         let (layouts, digest_tags) = (Layouts::default(), Mutex::default());
-        Ok(Self { session, clients, catalog, context, layouts, exported: None, digest_tags })
+        let exported = None;
+        Ok(Self { session, clients, catalog, context, again, layouts, exported, digest_tags })
     }
 
     /// Notes all tags of a repository. Those that belong to other images, by their digests, are kept.

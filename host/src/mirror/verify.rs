@@ -404,7 +404,9 @@ impl<L: Ledger> Verification<'_, L> {
             return Ok(());
         };
         let repository = self.services.repository(&place.uri)?;
-        let found = self.wait(image_check::image(&repository, &place.target, &expected))?;
+        let mut found = self.wait(image_check::image(&repository, &place.target, &expected))?;
+        let elsewhere = std::mem::take(&mut found.elsewhere);
+        let mut is_elsewhere = false;
         let (check, bad) = found.verdict();
         let top = expected.top;
         self.tell(name, &check);
@@ -414,6 +416,11 @@ impl<L: Ledger> Verification<'_, L> {
                 continue;
             }
             let check = self.wait(check::link(&repository, digest, size))?;
+            if elsewhere.contains(&digest) && matches!(check, Check::Bad(_)) {
+                self.ledger.forget_blob(&item.dst_host, &item.dst_repo, &digest)?;
+                is_elsewhere = true;
+                continue;
+            }
             match &check {
                 Check::Good => self.counts().links += 1,
                 Check::Bad(found) => {
@@ -435,6 +442,8 @@ impl<L: Ledger> Verification<'_, L> {
         match &check {
             Check::Bad(what) => self.bad_image(item, what, bad),
             Check::Unchecked(_) => Ok(()),
+            // It stays UNCONFIRMED: nothing proves the layers that are stored elsewhere.
+            Check::Good if is_elsewhere => Ok(()),
             Check::Good => match self.bad_one_of(&item.dst_host, &expected.blobs)? {
                 Some((digest, found)) => self.bad_blob(item, &item.dst_host, &digest, &found),
                 None => self.good_image(item, Some(top), record::Level::Fast),

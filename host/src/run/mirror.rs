@@ -99,7 +99,7 @@ fn plan(
         true => Some(file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?),
         false => None,
     };
-    let services = Services::new(&host.session)?;
+    let services = Services::new(&host.session, options.mirror.command("retry"))?;
     let made = mirror::preview::preview(&file, &services, ledger.as_ref(), &options.only);
     let preview = made.map_err(|errors| all_but_last(errors, err))?;
     let code = match () {
@@ -137,7 +137,7 @@ fn work(
     let rates = file.document.hosts.iter();
     let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
     let session = host.session.clone().host_rates(rates);
-    let services = Services::new(&session)?;
+    let services = Services::new(&session, options.mirror.command("retry"))?;
     let job = Job {
         file: &file,
         ledger: &ledger,
@@ -152,7 +152,7 @@ fn work(
         },
         reports: &options.report.report,
         is_strict: options.strict,
-        again: format!("occystrap mirror run {}", options.mirror.file.display()),
+        again: options.mirror.command("run"),
     };
     Ok(carry_out(&job, services, host, out, err)?.0)
 }

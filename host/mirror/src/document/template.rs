@@ -69,7 +69,8 @@ impl Destination {
             _ => {
                 let parts = rest.split('/').filter(|part| !matches!(*part, "" | "."));
                 let root = if rest.starts_with('/') { "/" } else { "" };
-                format!("{root}{}", parts.collect::<Vec<_>>().join("/"))
+                let path = parts.collect::<Vec<_>>().join("/");
+                format!("{root}{}", path.replace("/:", ":"))
             }
         };
         format!("{scheme}://{place}{of_image}")

@@ -44,7 +44,7 @@ impl Failure {
     pub fn into_error(self) -> Error {
         match self {
             Self::Lasting(error) => lasting(error),
-            Self::Passing { error, .. } | Self::Ended(error) => error,
+            Self::Passing { error, .. } | Self::Ended(error) => passing(error),
         }
     }
 
@@ -95,8 +95,17 @@ impl Failure {
 
 /// Marks an error of the network that another attempt would meet again.
 pub(crate) fn lasting(error: Error) -> Error {
+    marked(error, FaultOrigin::Lasting)
+}
+
+/// Marks an error of the network after the last attempt.
+pub(crate) fn passing(error: Error) -> Error {
+    marked(error, FaultOrigin::Passing)
+}
+
+fn marked(error: Error, origin: FaultOrigin) -> Error {
     match (error.kind(), error.origin()) {
-        (Kind::Network, None) => error.with_origin(FaultOrigin::Lasting),
+        (Kind::Network, None) => error.with_origin(origin),
         _ => error,
     }
 }

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::Instant;
 
 use super::counters::Counters;
-use super::failure::{Failure, lasting};
+use super::failure::{Failure, lasting, passing};
 use super::pace::sleep_until;
 use super::settings::Settings;
 use occystrap_base::cancel::Cancel;
@@ -59,7 +59,7 @@ impl Budget {
             Failure::Ended(error) => (error, None),
         };
         if self.used >= self.allowed {
-            return Err(error);
+            return Err(passing(error));
         }
         let wait = self.backoff(fastrand::f64()).max(asked.unwrap_or(Duration::ZERO));
         self.used += 1;

@@ -281,12 +281,12 @@ impl Repository {
             Err(error) => return Err(error),
         };
         let place = self.place_of(&tag);
-        // GitLab takes `sha256-<hex>` for the digest itself. A tag that names no index means that there are no referrers
-        // (distribution specification, "Listing Referrers").
-        if manifest.digest == subject || !manifest.is_index() {
+        // GitLab takes `sha256-<hex>` for the digest itself, and has no referrers.
+        if manifest.digest == subject {
             return Ok(Vec::new());
         }
-        let listed = entries(&manifest.bytes).ok_or_else(|| {
+        let listed = manifest.is_index().then(|| entries(&manifest.bytes)).flatten();
+        let listed = listed.ok_or_else(|| {
             Error::source(format!("{place}: the tag of referrers names no index of them"))
         })?;
         let referrer = |entry: &RawDescriptor| {

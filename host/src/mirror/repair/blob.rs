@@ -8,7 +8,7 @@ use super::super::look::Question;
 use super::storage;
 use super::work::Repair;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::Descriptor;
+use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_images::level::Level;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::{Blob, BlobCheck, DueRequest, ItemFilter, Subset};
@@ -201,22 +201,39 @@ impl<L: Ledger> Repair<'_, L> {
         Ok(found)
     }
 
-    /// Returns images of FILE that have a blob, which their source does not have: filters made it.
-    fn images_with(&self, blob: &Blob, repo: &str) -> Result<Vec<Item<'_>>> {
+    /// Returns images of FILE that have a blob, which their source does not have: filters made it. Each comes with the digest
+    /// that its source had.
+    fn images_with(&self, blob: &Blob, repo: &str) -> Result<Vec<(Item<'_>, Option<Digest>)>> {
         let items = self.items_with(blob, repo)?;
-        Ok(items.iter().filter_map(|item| self.of_file(item)).collect())
+        let made = items.iter().filter_map(|item| Some((self.of_file(item)?, item.want_digest)));
+        Ok(made.collect())
     }
 
     /// Moves the first image that makes a blob again. Errors where there is none, or where it cannot be moved.
-    fn move_again(&self, images: &[Item<'_>], blob: &Blob, repo: &str) -> Result<()> {
-        let Some(item) = images.first() else {
-            let message =
-                format!("{}/{repo}@{}: no source has this blob any more", blob.host, blob.digest);
+    fn move_again(
+        &self,
+        images: &[(Item<'_>, Option<Digest>)],
+        blob: &Blob,
+        repo: &str,
+    ) -> Result<()> {
+        let place = format!("{}/{repo}@{}", blob.host, blob.digest);
+        let Some((item, was)) = images.first() else {
+            let message = format!("{place}: no source has this blob any more");
             return Err(Error::new(Kind::NotFound, message));
         };
         let repository = self.places.repository(&blob.host, repo)?;
         repository.forget_blob(blob.digest);
         let seen = self.wait(Question::about(item, false, self.services)?.ask())?;
+        if let (Some(was), Some(now)) = (was, seen.source)
+            && *was != now
+        {
+            let message = format!(
+                "{place}: no source has this blob any more: {} is another image now: expected {was}, found {now}",
+                item.source
+            );
+            return Err(Error::new(Kind::NotFound, message)
+                .hint("'occystrap mirror run FILE' copies the new image"));
+        }
         match item::move_at(item, &seen, self.services, Some(Level::Fast)).record {
             None => Err(Error::interrupted()),
             Some(_) => Ok(()),

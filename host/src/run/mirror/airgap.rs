@@ -40,7 +40,7 @@ pub fn export(
     let rates = file.document.hosts.iter();
     let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
     let session = host.session.clone().host_rates(rates);
-    let services = Services::new(&session)?;
+    let services = Services::new(&session, options.mirror.command("retry"))?;
     let since = options.since.map(RunId);
     let is_quiet = host.global.quiet || host.global.output_format != OutputFormat::Text;
     let (say, said) = channel();
@@ -183,7 +183,8 @@ pub fn import(
         target.check()?;
     }
     let session = host.session.clone();
-    let mut services = Services::new(&session)?;
+    let again = again(options);
+    let mut services = Services::new(&session, again.clone())?;
     let import = Import::open(&options.from, &options.to, &services.context);
     let import = import.map_err(|errors| all_but_last(errors, err))?;
     let (export, run) = (import.export.id, RunId(import.export.document.run));
@@ -221,11 +222,22 @@ pub fn import(
         },
         reports: &options.report.report,
         is_strict: options.strict,
-        again: format!("occystrap mirror import {}", quote(&place.to_string())),
+        again,
     };
     let (code, ended) = carry_out(&job, services, host, out, err)?;
     if ended.is_finished && ended.totals.failures() == 0 {
         ledger.note_import(export, run, &target)?;
     }
     Ok(code)
+}
+
+/// Returns the command that imports again.
+fn again(options: &MirrorImportOptions) -> String {
+    let from = options.from.display().to_string();
+    let mut command =
+        format!("occystrap mirror import {} --to {}", quote(&from), quote(&options.to));
+    if let Some(ledger) = &options.ledger {
+        command.push_str(&format!(" --ledger {}", quote(&ledger.display().to_string())));
+    }
+    command
 }

@@ -1,7 +1,6 @@
 //! `occystrap mirror verify`, `repair` and `prune`: from their options to the flow, and what is printed of it.
 
 use std::io::Write;
-use std::path::Path;
 
 use serde_json::json;
 
@@ -16,7 +15,6 @@ use crate::mirror::verify;
 use crate::mirror::{MirrorFile, Services, coverage};
 use crate::run::{Host, printed};
 use occystrap_base::error::{Result, printable};
-use occystrap_base::terminal::shell::quote;
 use occystrap_base::terminal::table::write_json_line;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::Accounts;
@@ -34,7 +32,7 @@ pub fn verify(
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
     let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
-    let services = Services::new(&host.session)?;
+    let services = Services::new(&host.session, options.mirror.command("retry"))?;
     let selection = Selection {
         level: if options.full { Level::Full } else { Level::Fast },
         max_duration: options.duration(),
@@ -47,7 +45,7 @@ pub fn verify(
         verify::verify(file, &ledger, &services, &selection, objects)
     })?;
     let repaired = match options.repair && !ended.is_interrupted {
-        true => Some(mend(file, &ledger, &services, &options.mirror.file, host, (out, err))?),
+        true => Some(mend(file, &ledger, &services, &options.mirror, host, (out, err))?),
         false => None,
     };
     let age = options.require.unwrap_or(coverage::USUAL_AGE);
@@ -59,7 +57,7 @@ pub fn verify(
     let is_met = unmet.is_none();
     lines.extend(unmet);
     if damage.blobs + damage.images > 0 {
-        lines.push(format!("Repair with: {}", command("repair", &options.mirror.file)));
+        lines.push(format!("Repair with: {}", options.mirror.command("repair")));
     }
     let code = coverage::exit_code(&ended, damage, is_met);
     if !host.global.quiet || code != 0 {
@@ -94,8 +92,8 @@ pub fn repair(
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
     let ledger = file.open_ledger(options.ledger.as_deref(), Access::Write)?;
-    let services = Services::new(&host.session)?;
-    let (ended, objects) = mend(file, &ledger, &services, &options.file, host, (out, err))?;
+    let services = Services::new(&host.session, options.command("retry"))?;
+    let (ended, objects) = mend(file, &ledger, &services, options, host, (out, err))?;
     if let Some(is_line) = is_line(host) {
         let name = file.name();
         documents::write_repair(subject(file, &name), &ended, &objects, is_line, out)
@@ -108,11 +106,11 @@ fn mend(
     file: &MirrorFile,
     ledger: &Sqlite,
     services: &Services<'_>,
-    path: &Path,
+    options: &MirrorOptions,
     host: &Host<'_>,
     (out, err): Outputs<'_>,
 ) -> Result<(EndedRepair, Listed<Object>)> {
-    let again = command("repair", path);
+    let again = options.command("repair");
     let (ended, objects) = told(host, (out, &mut *err), |objects| {
         Ok(repair::repair(file, ledger, services, &again, objects))
     })?;
@@ -145,7 +143,7 @@ pub fn prune(
     };
     if options.yes {
         let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
-        let services = Services::new(&host.session)?;
+        let services = Services::new(&host.session, options.mirror.command("retry"))?;
         let (mut deleted, mut gone, mut stays) = (0, 0, 0);
         let outcome = prune::delete(file, &ledger, &services, |item, pruned| {
             match pruned {
@@ -163,11 +161,20 @@ pub fn prune(
         writeln!(err, "Prune: {done} deleted, {stays} stay").map_err(printed)?;
     } else {
         let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?;
-        let extra = prune::extra(&ledger)?;
-        for item in &extra {
+        let services = Services::new(&host.session, options.mirror.command("retry"))?;
+        let unnamed = prune::unnamed(file, &ledger, &services);
+        let unnamed = unnamed.map_err(|errors| super::all_but_last(errors, err))?;
+        for item in &unnamed.extra {
             said = said.and_then(|()| say(item, None));
         }
-        summary.extra = extra.len() as u64;
+        summary.extra = unnamed.extra.len() as u64;
+        if unnamed.since > 0 {
+            let (count, run) = (unnamed.since, options.mirror.command("run"));
+            let line = format!(
+                "{count} images left the file since the last run: '{run}' makes them extra"
+            );
+            writeln!(err, "{}", printable(&line)).map_err(printed)?;
+        }
     }
     said.map_err(printed)?;
     match is_line(host) {
@@ -214,9 +221,4 @@ fn is_line(host: &Host<'_>) -> Option<bool> {
 
 fn subject<'a>(file: &'a MirrorFile, name: &'a str) -> Subject<'a> {
     Subject { mirror: name, file: Some(&file.digest) }
-}
-
-/// Returns a command for this mirror, as a user types it.
-fn command(name: &str, file: &Path) -> String {
-    format!("occystrap mirror {name} {}", quote(&file.display().to_string()))
 }

@@ -26,8 +26,7 @@ pub fn run(
     };
     if Report::last(&ledger, &file)?.is_none() {
         let error = Error::new(Kind::NotFound, format!("{}: no run yet", file.name()));
-        let path = options.mirror.file.display();
-        return Err(error.hint(format!("occystrap mirror run {path}")));
+        return Err(error.hint(options.mirror.command("run")));
     }
     write(&ledger, &file, &options.report.report, format, out)?;
     Ok(0)
