@@ -313,10 +313,10 @@ fn prune_lists_what_the_file_does_not_name_now() {
 
 #[test]
 fn hints_name_the_ledger_of_the_user() {
-    let (source, _destination, sandbox) = world(1, &[]);
-    source.fault("GET", "/blobs/", Fault::status(404), ALWAYS);
+    let (_source, destination, sandbox) = world(1, &[]);
+    destination.fault("PUT", "/manifests/", Fault::status(400), ALWAYS);
     let ran = mirror(&sandbox, "run", &["--ledger", "my ledger"]);
     ran.exits(1).says("occystrap mirror retry mirror.yaml --ledger 'my ledger'");
-    source.mend();
+    destination.mend();
     mirror(&sandbox, "retry", &["--ledger", "my ledger"]).exits(0).says("1/1 images");
 }
