@@ -36,10 +36,11 @@ impl Repository {
             let merged = match &old {
                 Some(old) if old.digest == subject => {
                     let message = format!(
-                        "{place}: the registry takes this tag for the digest, and has no API for referrers: it can hold none"
+                        "{place}: the tag of referrers names the image itself: the registry takes it for the digest and can hold no referrers, or another client has set it"
                     );
-                    return Err(Error::destination(message)
-                        .hint("move the image without referrers to this registry"));
+                    return Err(Error::destination(message).hint(
+                        "remove this tag at the registry, or move the image without referrers",
+                    ));
                 }
                 Some(old) if !old.is_index() => {
                     let message = format!("{place}: the tag of referrers names no index of them");

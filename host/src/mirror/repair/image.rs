@@ -275,6 +275,9 @@ impl BadImage<'_> {
     fn files(&self, objects: &[ItemObject], is_refused: bool) -> Vec<String> {
         let Some(place) = &self.place else { return Vec::new() };
         let repository = &self.item.dst_repo;
+        let proof = self.item.proof.map(|proof| proof.digest);
+        let expected = ExpectedImage::of(self.receipt.as_deref(), proof, &self.item.destination);
+        let top = expected.ok().flatten().map(|expected| expected.top);
         let mut files = Vec::new();
         for object in objects {
             match (object.role.as_str(), object.digest) {
@@ -284,8 +287,9 @@ impl BadImage<'_> {
                 }
                 ("tag", _) => files.push(storage::tag(repository, &place.target)),
                 // The list of referrers is no list.
-                ("referrer", Some(subject)) if is_refused => {
-                    files.push(storage::tag(repository, &fallback_tag(subject)));
+                ("referrer", _) if is_refused => {
+                    let tag = top.map(|top| storage::tag(repository, &fallback_tag(top)));
+                    files.extend(tag);
                 }
                 _ => {}
             }
