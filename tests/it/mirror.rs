@@ -165,8 +165,22 @@ fn layouts_and_directories_hold_a_mirror() {
         many.write_file(&sandbox, &to, &[]);
         let more = ["--ledger", ledger];
         mirror(&sandbox, "run", &more).exits(0).says("4/4 images, 4 copied").says("4 verified");
-        mirror(&sandbox, "run", &more).exits(0).says("4/4 images");
+        mirror(&sandbox, "plan", &[&more[..], &["--exit-code"]].concat()).exits(0);
+        mirror(&sandbox, "run", &more).exits(0).says("4/4 images, 4 unchanged");
     }
+    // What is gone from the directory comes again.
+    let folder = sandbox.path("out-dir");
+    let is_list = |name: &str| name.starts_with("manifest-") && name.ends_with("0.0.json");
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if is_list(&path.file_name().unwrap().to_string_lossy()) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    mirror(&sandbox, "run", &["--ledger", "dir.ledger"])
+        .exits(0)
+        .says("2 copied")
+        .says("2 unchanged");
 }
 
 #[test]

@@ -286,8 +286,8 @@ fn creating_files_keeps_the_host_busy_only_so_long() {
     stopped("create-forever", BUSY, "it kept the host busy for more than 20s");
 }
 
-/// A plugin that misbehaves when it verifies an untrusted receipt.
-fn unconfirmed(behaviour: &str, what: &str, rule: &str) {
+/// A plugin that misbehaves when it verifies an untrusted receipt. One of the rules stops it.
+fn unconfirmed(behaviour: &str, what: &str, rules: &[&str]) {
     let sandbox = receipts::sandbox();
     let layers = vec![vec![5; 10_240], vec![7; 1 << 20]];
     let image = TestImage::with_layers("app:1", layers);
@@ -298,16 +298,18 @@ fn unconfirmed(behaviour: &str, what: &str, rule: &str) {
     let arguments = ["verify", "--untrusted", "--root", &root, "--plugin", &plugin, &receipt];
     let measured = Measured::of(sandbox.command(&arguments));
     let said = format!("{}{}", measured.ran.stdout, measured.ran.stderr);
-    assert!(said.contains(rule), "'{rule}' is not in: {said}");
+    assert!(rules.iter().any(|rule| said.contains(rule)), "{rules:?} is not in: {said}");
     measured.ran.exits(3);
     within(what, &format!("verify --untrusted, {behaviour}"), &measured);
 }
 
 #[test]
 fn a_verifying_plugin_has_the_same_limits() {
-    unconfirmed("verify-ranges", KEPT, "it made the host keep more than 32 MiB for it");
-    unconfirmed("verify-stat", BUSY, "it kept the host busy for more than 10s");
-    unconfirmed("verify-loop", COMPUTING, "it computed for more than 2s");
+    let computed = "it computed for more than 2s";
+    unconfirmed("verify-ranges", KEPT, &["it made the host keep more than 32 MiB for it"]);
+    // Its calls take the host five times as long as the plugin itself, more or less.
+    unconfirmed("verify-stat", BUSY, &["it kept the host busy for more than 10s", computed]);
+    unconfirmed("verify-loop", COMPUTING, &[computed]);
     stopped("loop", COMPUTING, "it computed for more than 10s");
 }
 

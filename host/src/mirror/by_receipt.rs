@@ -4,7 +4,10 @@ use super::check::Check;
 use super::services::Services;
 use crate::pipeline;
 use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
+use occystrap_mirror::ledger::Accounts;
+use occystrap_mirror::ledger::record::Item;
 use occystrap_output::receipt::{Bundle, Receipt};
 use occystrap_verify::receipt::plugins::Plugins;
 use occystrap_verify::report::ImageStatus;
@@ -42,6 +45,26 @@ pub fn check(
             Check::Unchecked(problem().unwrap_or_else(why))
         }
     })
+}
+
+/// Returns the digest that an image was proved with, where the source has that image now and the destination has no digests
+/// to be asked for: a fast verification finds everything that the receipt lists. `source` is what the source has.
+pub fn still_there(
+    known: &Item,
+    source: Option<Digest>,
+    ledger: &impl Accounts,
+    plugins: &Plugins<'_>,
+    services: &Services<'_>,
+) -> Result<Option<Digest>> {
+    let name = &known.destination;
+    let is_asked = ["registry://", "oci-layout://"].iter().any(|asked| name.starts_with(asked));
+    let Some(proof) = known.proof.filter(|_| !is_asked) else { return Ok(None) };
+    if source != Some(known.want_digest.unwrap_or(proof.digest)) {
+        return Ok(None);
+    }
+    let Some(receipt) = ledger.receipt(known.id)? else { return Ok(None) };
+    let found = check(&receipt, name, Level::Fast, plugins, services)?;
+    Ok((found == Check::Good).then_some(proof.digest))
 }
 
 /// Returns the bytes that a full verification of an image reads, by its receipts.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::by_receipt;
 use super::file::MirrorFile;
 use super::item;
 use super::look::Question;
@@ -19,6 +20,7 @@ use occystrap_mirror::document::OnConflict;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::Ledger;
 use occystrap_mirror::ledger::record;
+use occystrap_verify::receipt::plugins::Plugins;
 
 /// Images whose answers are in memory at a time.
 const CLAIMED: usize = 1_000;
@@ -134,6 +136,7 @@ pub fn preview<L: Ledger>(
     let (mut changes, mut unchanged, mut failures) = (Vec::new(), 0, plan.failures);
     let is_whole = failures.is_empty() && only.is_empty() && !plan.items.is_empty();
     let mut is_known = false;
+    let plugins = Plugins::new(&services.catalog);
     for items in plan.items.chunks(CLAIMED) {
         let mut asked = Vec::new();
         let names: Vec<&str> = items.iter().map(|item| &*item.destination.name).collect();
@@ -159,13 +162,18 @@ pub fn preview<L: Ledger>(
             asked.into_iter().map(|(item, known, question)| ((item, known), question)).unzip();
         let seen = services.each(questions, ASKED, Question::ask).map_err(one)?;
         for ((item, known), seen) in asked.into_iter().zip(seen) {
-            let seen = match seen {
+            let mut seen = match seen {
                 Ok(seen) => seen,
                 Err(error) => {
                     failures.push(error);
                     continue;
                 }
             };
+            if let (Some(ledger), Some(known), None) = (ledger, &known, seen.destination) {
+                seen.destination =
+                    by_receipt::still_there(known, seen.source, ledger, &plugins, services)
+                        .map_err(one)?;
+            }
             let what =
                 match (&known, seen.destination) {
                     (Some(known), found)

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::by_receipt;
 use super::file::MirrorFile;
 use super::item::{self, Attempt};
 use super::look::{self, Question, Seen};
@@ -30,6 +31,7 @@ use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{BlobProof, KnownBlob};
 use occystrap_net::uri::Uri;
+use occystrap_verify::receipt::plugins::Plugins;
 
 /// Items that are claimed beside those, so that a question is at hand when an answer comes. A process that is killed counts
 /// an attempt for each claimed item.
@@ -135,6 +137,7 @@ pub fn run<L: Ledger + 'static>(
         file,
         ledger: &**ledger,
         services,
+        plugins: Plugins::new(&services.catalog),
         options,
         events,
         run: begun.id,
@@ -201,6 +204,8 @@ struct Work<'r, L> {
     file: &'r MirrorFile,
     ledger: &'r L,
     services: &'r Services<'r>,
+    /// Plugins that read what they wrote.
+    plugins: Plugins<'r>,
     options: &'r RunOptions,
     events: &'r dyn RunEvents,
     run: RunId,
@@ -434,6 +439,11 @@ impl<'r, L: Ledger> Work<'r, L> {
                     continue;
                 }
             };
+            if is_young && seen.destination.is_none() {
+                let (plugins, services) = (&self.plugins, self.services);
+                seen.destination =
+                    by_receipt::still_there(&known, seen.source, self.ledger, plugins, services)?;
+            }
             seen.is_proved = is_young && item::is_unchanged(&known, &seen);
             if seen.is_proved && asks_referrers {
                 moves.push((lease, item, seen));
