@@ -298,7 +298,7 @@ fn what_no_rule_names_is_listed_and_deleted_only_when_file_and_user_want_it() {
     let ran = mirror(&world.sandbox, "prune", &[]);
     ran.exits(0);
     assert!(ran.stdout.contains("mirror/app0:0.0") && ran.stdout.contains("1 image is extra"));
-    mirror(&world.sandbox, "prune", &["--yes"]).exits(2).says("FILE does not allow");
+    mirror(&world.sandbox, "prune", &["--yes"]).exits(2).says("the file does not allow");
     let text = std::fs::read_to_string(world.sandbox.path(FILE)).unwrap();
     std::fs::write(world.sandbox.path(FILE), text.replace("report", "delete")).unwrap();
     assert!(world.destination.manifest("mirror/app0", "0.0").is_some());

@@ -103,6 +103,9 @@ fn text_of(from: impl std::io::Read, most: usize, shown: &str) -> Result<String>
 
 fn failed(shown: &str, cause: &std::io::Error) -> Error {
     match cause.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::usage(format!("cannot read '{shown}': no such file or directory"))
+        }
         std::io::ErrorKind::InvalidData => Error::usage(format!("'{shown}' is not UTF-8 text")),
         _ => Error::io(Kind::Usage, "read", shown, cause),
     }

@@ -97,7 +97,7 @@ pub fn delete<L: Ledger>(
 ) -> Result<(), Vec<Error>> {
     let one = |error: Error| vec![error];
     if file.document.prune.extra != Extra::Delete {
-        let error = Error::usage("FILE does not allow to delete images that no rule names")
+        let error = Error::usage("the file does not allow to delete images that no rule names")
             .hint("write 'prune: {extra: delete}' into it");
         return Err(one(error));
     }

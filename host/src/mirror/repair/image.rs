@@ -89,8 +89,8 @@ impl<L: Ledger> Repair<'_, L> {
             return Ok(());
         }
         let Some(made) = self.of_file(bad.item) else {
-            let error = Error::usage("FILE does not name it any more")
-                .hint("list what is there besides FILE: occystrap mirror prune FILE");
+            let error = Error::usage("the file does not name it any more")
+                .hint("'occystrap mirror prune FILE' lists what it does not name");
             return self.leave_image(bad.item, &error);
         };
         let mut objects = before.1;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use occystrap_base::error::{Error, Kind};
+use occystrap_base::terminal::shell::quote;
 use rusqlite::{ErrorCode, ffi};
 
 /// Reason why a transaction failed.
@@ -35,8 +36,10 @@ impl Fault {
 pub fn damaged(path: &Path, reason: &str) -> Error {
     let place = path.display();
     let message = format!("the ledger '{place}' is damaged: {reason}");
+    let [from, to, lock, log, shared] =
+        ["", ".damaged", ".lock", "-wal", "-shm"].map(|end| quote(&format!("{place}{end}")));
     Error::new(Kind::Destination, message).hint(format!(
-        "restore it from a backup; or begin a new one, which finds and verifies what is there: mv '{place}' '{place}.damaged'; rm -f '{place}.lock' '{place}-wal' '{place}-shm'"
+        "restore it from a backup; or begin a new one, which finds and verifies what is there: mv {from} {to}; rm -f {lock} {log} {shared}"
     ))
 }
 

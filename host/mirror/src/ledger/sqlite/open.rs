@@ -172,6 +172,11 @@ fn check_header(path: &Path) -> Result<()> {
     if header.is_empty() {
         return Err(damaged(path, "it is empty"));
     }
+    // A user who names the file of the mirror, or another text, must not be told to move it away.
+    if std::str::from_utf8(&header).is_ok_and(|text| !text.contains('\0')) {
+        let message = format!("'{}' is a text file, and not a ledger", path.display());
+        return Err(Error::usage(message).hint("name another file with --ledger PATH"));
+    }
     if !header.starts_with(MAGIC) || header.len() < 100 {
         return Err(damaged(path, "it does not begin as an SQLite file"));
     }

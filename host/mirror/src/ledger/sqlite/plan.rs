@@ -170,7 +170,7 @@ fn of_another(
         |row| row.get(0),
     )?;
     let message = format!(
-        "the ledger is of another mirror: none of its {unnamed} destinations, for example '{example}', is among the {named} of FILE"
+        "the ledger is of another mirror: none of its {unnamed} destinations, for example '{example}', is among the {named} of the file"
     );
     Ok(Error::usage(message).hint("name a ledger of its own with --ledger PATH"))
 }

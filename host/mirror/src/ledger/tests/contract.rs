@@ -135,7 +135,7 @@ fn a_file_of_another_mirror_is_refused_and_changes_nothing(world: &impl World) {
     let other = begin(&ledger, 1).id;
     ledger.plan(other, &items(100..103)).unwrap();
     let error = ledger.end_plan(other, PlanScope::Whole).unwrap_err();
-    insta::assert_snapshot!(error, @"the ledger is of another mirror: none of its 4 destinations, for example 'mirror.example/library/image-0:0', is among the 3 of FILE");
+    insta::assert_snapshot!(error, @"the ledger is of another mirror: none of its 4 destinations, for example 'mirror.example/library/image-0:0', is among the 3 of the file");
     assert_eq!(ledger.items(&ItemFilter::default(), None, 100).unwrap(), before);
     assert_eq!(ledger.runs(9).unwrap().len(), 1);
 }
