@@ -331,6 +331,6 @@ fn what_cannot_be_converted_is_an_error() {
     );
     assert!(said("a: [1\n").contains("standard input:"), "{}", said("a: [1\n"));
     assert!(said("a: 1\n").contains("neither a file of regsync"));
-    from(&sandbox, &["gone.yml"], "").exits(1).says("gone.yml");
+    from(&sandbox, &["gone.yml"], "").exits(2).says("gone.yml");
     from(&sandbox, &["-", "-O", "json"], "busybox:1\n").exits(2).says("no document");
 }

@@ -23,6 +23,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::new_file::folder;
 use occystrap_base::files::temporary::random_name;
 use occystrap_base::oci::digest::Digest;
+use occystrap_base::terminal::shell::quote;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::fault::{Fault, damaged, error};
@@ -136,8 +137,10 @@ fn refuse_missing(opening: &Opening<'_>, path: &Path, had_one: bool) -> Result<(
         let sign = if had_one { beside(path, ".lock") } else { log };
         let message =
             format!("the ledger '{place}' is gone: '{}' says that there was one", sign.display());
+        let [lock, log, shared] =
+            [".lock", "-wal", "-shm"].map(|end| quote(&format!("{place}{end}")));
         return Err(Error::new(Kind::NotFound, message).hint(format!(
-            "restore it from a backup; or begin a new one, which finds and verifies what is there: rm -f '{place}.lock' '{place}-wal' '{place}-shm'"
+            "restore it from a backup; or begin a new one, which finds and verifies what is there: rm -f {lock} {log} {shared}"
         )));
     }
     if opening.access == Access::Create {
@@ -173,7 +176,8 @@ fn check_header(path: &Path) -> Result<()> {
         return Err(damaged(path, "it is empty"));
     }
     // A user who names the file of the mirror, or another text, must not be told to move it away.
-    if std::str::from_utf8(&header).is_ok_and(|text| !text.contains('\0')) {
+    let is_text = std::str::from_utf8(&header).is_ok_and(|text| !text.contains("\0"));
+    if is_text && !MAGIC.starts_with(&header) {
         let message = format!("'{}' is a text file, and not a ledger", path.display());
         return Err(Error::usage(message).hint("name another file with --ledger PATH"));
     }
