@@ -109,6 +109,15 @@ fn a_tag_whose_date_cannot_be_read_keeps_no_other_from_being_mirrored() {
 }
 
 #[test]
+fn a_registry_that_sends_fewer_tags_at_a_time_is_asked_without_a_number() {
+    for status in [400, 413] {
+        let (source, _destination, sandbox) = world(2, &[]);
+        source.fault("GET", "/tags/list?n=1000", Fault::status(status), ALWAYS);
+        mirror(&sandbox, "plan", &[]).exits(0).prints("Plan: 2 images, 2 new");
+    }
+}
+
+#[test]
 fn a_layer_that_is_stored_elsewhere_is_unconfirmed_as_for_process() {
     let (source, destination, sandbox) = world(1, &[]);
     let image = TestImage::with_layers("app", vec![tar(&[("a", b"1")]), tar(&[("b", b"2")])]);

@@ -36,6 +36,17 @@ struct Page {
     tags: Option<Vec<String>>,
 }
 
+/// The answer to the request for a page.
+enum TagPage {
+    /// The page.
+    Sent(Answer),
+    /// The registry does not know the repository.
+    Absent,
+    /// The registry does not send so many tags at a time: some answer 400 or 413 for more than 100. It is asked again without
+    /// a number.
+    TooMany,
+}
+
 impl Repository {
     /// Returns the tags of this repository, in the order of their names (distribution specification, "Listing Tags").
     /// Returns `None` when the registry does not know the repository. Names that are no tags are left out. Errors:
@@ -49,9 +60,13 @@ impl Repository {
         let mut empty = 0;
         loop {
             let mut answer = match self.page(url, &place).await? {
-                Some(answer) => answer,
-                None if found.is_empty() => return Ok(None),
-                None => {
+                TagPage::Sent(answer) => answer,
+                TagPage::TooMany => {
+                    url = self.url("tags/list");
+                    continue;
+                }
+                TagPage::Absent if found.is_empty() => return Ok(None),
+                TagPage::Absent => {
                     let message = format!("{place}: a page of the list of tags is missing");
                     return Err(Error::source(message));
                 }
@@ -83,8 +98,10 @@ impl Repository {
         }
     }
 
-    /// Requests a page. Returns `None` when the registry does not know the repository.
-    async fn page(&self, url: Url, place: &str) -> Result<Option<Answer>> {
+    /// Requests a page.
+    async fn page(&self, url: Url, place: &str) -> Result<TagPage> {
+        // The links of a registry have its own number.
+        let is_own = url.query() == Some(&format!("n={PAGE}"));
         let mut call = Call::get(url);
         call.foreign = true;
         let mut budget = Budget::new(&self.wire().settings);
@@ -93,8 +110,11 @@ impl Repository {
             .await
             .map_err(|error| self.named_or_auth(error, place))?;
         match answer.status() {
-            StatusCode::OK => Ok(Some(answer)),
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => Ok(TagPage::Sent(answer)),
+            StatusCode::NOT_FOUND => Ok(TagPage::Absent),
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE if is_own => {
+                Ok(TagPage::TooMany)
+            }
             status => Err(unexpected(place, &answer, status)),
         }
     }
