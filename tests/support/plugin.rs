@@ -97,21 +97,35 @@ impl Sandbox {
         let mut stdin = script.stdin.take().unwrap();
         let mut seen = Vec::new();
         let mut piece = [0; 4096];
-        let mut asked = false;
-        loop {
-            let read = shown.read(&mut piece).unwrap_or(0);
-            if read == 0 {
-                break;
+        let (to_user, questions) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // The user types after the question, and again where nothing ends for long. The terminal stays open.
+                if questions.recv().is_err() {
+                    return;
+                }
+                while stdin.write_all(typed).and_then(|()| stdin.flush()).is_ok() {
+                    let ended = questions.recv_timeout(std::time::Duration::from_secs(20));
+                    if ended == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
+                        return;
+                    }
+                    eprintln!("nothing has ended 20 s after {typed:?} was typed");
+                }
+            });
+            let mut asked = false;
+            loop {
+                let read = shown.read(&mut piece).unwrap_or(0);
+                if read == 0 {
+                    break;
+                }
+                seen.extend_from_slice(&piece[..read]);
+                if !asked && seen.windows(6).any(|window| window == b"[y/N] ") {
+                    asked = true;
+                    to_user.send(()).unwrap();
+                }
             }
-            seen.extend_from_slice(&piece[..read]);
-            // The user types after the question.
-            if !asked && seen.windows(6).any(|window| window == b"[y/N] ") {
-                asked = true;
-                stdin.write_all(typed).unwrap();
-                stdin.flush().unwrap();
-            }
-        }
-        drop(stdin);
+            drop(to_user);
+        });
         let code = script.wait().unwrap().code().unwrap();
         let stdout = String::from_utf8(seen).unwrap().replace('\r', "");
         Ran { code, stdout, stderr: String::new() }

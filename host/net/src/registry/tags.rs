@@ -39,7 +39,7 @@ struct Page {
 /// The answer to the request for a page.
 enum TagPage {
     /// The page.
-    Sent(Answer),
+    Sent(Box<Answer>),
     /// The registry does not know the repository.
     Absent,
     /// The registry does not send so many tags at a time: some answer 400 or 413 for more than 100. It is asked again without
@@ -110,7 +110,7 @@ impl Repository {
             .await
             .map_err(|error| self.named_or_auth(error, place))?;
         match answer.status() {
-            StatusCode::OK => Ok(TagPage::Sent(answer)),
+            StatusCode::OK => Ok(TagPage::Sent(Box::new(answer))),
             StatusCode::NOT_FOUND => Ok(TagPage::Absent),
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE if is_own => {
                 Ok(TagPage::TooMany)
