@@ -143,7 +143,7 @@ three_images() {
     layer=$(find "$work/mirror/docker/registry/v2/blobs" -name data -size +4k | head -n 1)
     printf X | dd of="$layer" bs=1 seek=700 conv=notrunc status=none
     expect 1 "wrong bytes" "1 FAILED" -- mirror verify mirror.yaml --full
-    expect 1 "1 FAILED" -- ./gate.sh --insecure
+    expect 4 "2 verify, 1 unchanged" -- ./gate.sh --insecure
     expect 1 "kept-damaged" "hint: remove" -- mirror repair mirror.yaml
     rm "$layer"
     expect 0 "Repair: 1 repaired" -- mirror repair mirror.yaml
@@ -213,7 +213,8 @@ nightly() {
 
     echo "The tag 'latest' moves at its source:"
     push --compression=zstd "$busybox:latest"
-    expect 0 "Summary: 11/11 images, 1 copied, 9 unchanged, 1 kept" "1 verified" -- cron run
+    expect 0 -- cron run
+    [ ! -s "$work/said" ] || fail "cron run, where all is well, says: $(cat "$work/said")"
     expect 0 -- cron verify
 
     echo "The list no longer names an image:"

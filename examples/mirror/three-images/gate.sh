@@ -4,7 +4,7 @@
 #     gate.sh [OPTION...]        the options go to each occystrap command, such as --authfile or --ledger
 #
 # Exit code: 0 the gate is open; 1 an image is missing, failed or damaged; 3 something could not be checked, or was not
-# read for too long; 4 an image at the source is newer than its copy.
+# read for too long; 4 an image at the source is newer than its copy, or a verification found damage.
 set -eu
 cd "$(dirname "$0")"
 occystrap=${OCCYSTRAP:-occystrap}
