@@ -13,4 +13,4 @@ pub mod state_file;
 pub mod temporary;
 pub mod unnamed;
 
-pub use section::{Hashed, Section, Spooled};
+pub use section::{Hashed, Section, Spooled, hash_range};

@@ -214,11 +214,12 @@ impl<L: Ledger> Work<'_, L> {
         wanted: &mut Vec<(Descriptor, Repository)>,
     ) -> Result<Written> {
         let Collected { root, mut objects, documents, layers, referrers } = collected;
+        let cancel = &self.services.context.cancel;
         for object in objects.iter_mut().filter(|object| object.role == Role::Layer) {
             object.carried_to = self.ledger.carrier(&self.chain, &object.digest)?;
         }
         for (digest, bytes) in documents {
-            if seen.insert(digest) && !self.sink.has(digest, bytes.len() as u64)? {
+            if seen.insert(digest) && !self.sink.has(digest, bytes.len() as u64, cancel)? {
                 self.sink.put(&blob(digest), &bytes)?;
             }
         }
@@ -298,10 +299,10 @@ impl<L: Ledger> Work<'_, L> {
     }
 
     fn fetch_one(&self, what: &Descriptor, from: &Repository) -> Result<()> {
-        if self.sink.has(what.digest, what.size)? {
+        let context = &self.services.context;
+        if self.sink.has(what.digest, what.size, &context.cancel)? {
             return Ok(());
         }
-        let context = &self.services.context;
         let progress = context.progress.about(&from.place());
         let bar = progress.layer(&what.digest.short(), what.size);
         bar.begin("fetch", what.size);

@@ -6,10 +6,16 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::unnamed::Unnamed;
-use crate::oci::Digest;
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::oci::{Digest, Hasher};
+
+/// Bytes that are read and hashed at a time. From the kernel's cache, larger reads gain nothing.
+const PIECE: usize = 512 * 1024;
 
 /// Size and digest of bytes that were moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,4 +84,29 @@ impl fmt::Debug for Spooled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Spooled({})", self.moved.digest)
     }
+}
+
+/// Returns the digest of `size` bytes of a file from `offset`. `progress` gets the size of each piece that was read.
+/// Errors with what `failed` makes of the cause when the bytes cannot be read or the file ends before them, and when the
+/// user interrupts.
+pub fn hash_range(
+    file: &File,
+    (offset, size): (u64, u64),
+    cancel: &Cancel,
+    failed: impl Fn(&io::Error) -> Error,
+    progress: impl Fn(u64),
+) -> Result<Digest> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE))];
+    let mut done = 0;
+    while done < size {
+        cancel.check()?;
+        let wanted = (size - done).min(buffer.len() as u64);
+        let piece = &mut buffer[..wanted as usize];
+        file.read_exact_at(piece, offset + done).map_err(|cause| failed(&cause))?;
+        hasher.update(piece);
+        done += wanted;
+        progress(wanted);
+    }
+    Ok(hasher.finish())
 }

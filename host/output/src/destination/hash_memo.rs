@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -10,12 +9,10 @@ use bytes::Bytes;
 use super::engine_image::{EngineImageInfo, ExportedImage};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::{Digest, Hasher};
+use occystrap_base::files::hash_range;
+use occystrap_base::oci::Digest;
 use occystrap_base::terminal::progress::{LayerProgress, Progress};
 use occystrap_net::registry::FetchedManifest;
-
-/// How much is read at once: from the cache of the kernel, larger reads gain nothing.
-const PIECE: usize = 512 * 1024;
 
 type Known = HashMap<(String, u64, u64), Digest>;
 
@@ -75,20 +72,9 @@ impl HashMemo {
         len: u64,
         cancel: &Cancel,
     ) -> Result<Digest> {
-        let fail = |cause: &std::io::Error| Error::io(Kind::Destination, "read", path, cause);
-        let mut hasher = Hasher::default();
-        let mut buffer = vec![0; PIECE.min(usize::try_from(len).unwrap_or(PIECE))];
-        let mut done = 0;
-        while done < len {
-            cancel.check()?;
-            let wanted = (len - done).min(buffer.len() as u64) as usize;
-            let piece = &mut buffer[..wanted];
-            file.read_exact_at(piece, offset + done).map_err(|cause| fail(&cause))?;
-            hasher.update(piece);
-            done += wanted as u64;
-            self.progress.add(wanted as u64);
-        }
-        let digest = hasher.finish();
+        let failed = |cause: &_| Error::io(Kind::Destination, "read", path, cause);
+        let progress = |read| self.progress.add(read);
+        let digest = hash_range(file, (offset, len), cancel, failed, progress)?;
         self.known().insert((path.to_owned(), offset, len), digest);
         Ok(digest)
     }

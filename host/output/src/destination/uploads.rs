@@ -19,11 +19,11 @@ use super::layer_blob::LayerBlob;
 use super::site::BlockingSite;
 use super::transfers::{self, Transfers};
 use occystrap_base::error::{Error, Result};
-use occystrap_base::files::Section;
 use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::{Section, hash_range};
 use occystrap_base::limits;
-use occystrap_base::oci::{Descriptor, Digest, Hasher};
+use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_layer::blob::write_error;
 use occystrap_layer::image::Content;
@@ -175,12 +175,10 @@ impl Uploads {
         file: &Unnamed,
         size: u64,
     ) -> Result<Digest> {
-        let digest = hash(file, size, &self.context)?;
-        let section = Section::new(
-            Arc::new(file.file().try_clone().map_err(|cause| write_error(file.file(), &cause))?),
-            0,
-            size,
-        );
+        let failed = |cause: &_| write_error(file.file(), cause);
+        let digest = hash_range(file.file(), (0, size), &self.context.cancel, failed, |_| ())?;
+        let file = file.file().try_clone().map_err(|cause| failed(&cause))?;
+        let section = Section::new(Arc::new(file), 0, size);
         let what = Descriptor { media_type: String::new(), digest, size };
         let client = self.site.client();
         self.site.wait(client.put(url, headers, &what, &Body::File(section), |_| {}))?;
@@ -248,20 +246,4 @@ impl Uploads {
         }
         Ok(())
     }
-}
-
-fn hash(file: &Unnamed, size: u64, context: &Context) -> Result<Digest> {
-    use std::os::unix::fs::FileExt as _;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 256 * 1024];
-    let mut at = 0;
-    while at < size {
-        context.cancel.check()?;
-        let wanted = (size - at).min(buffer.len() as u64) as usize;
-        let piece = &mut buffer[..wanted];
-        file.file().read_exact_at(piece, at).map_err(|cause| write_error(file.file(), &cause))?;
-        hasher.update(piece);
-        at += wanted as u64;
-    }
-    Ok(hasher.finish())
 }

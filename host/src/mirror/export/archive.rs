@@ -122,6 +122,7 @@ fn member(name: &str, size: u64) -> Member {
     }
 }
 
-fn failed(action: &str, path: &Path, cause: &std::io::Error) -> Error {
+/// Returns the error of a file or directory of an export that is written.
+pub fn failed(action: &str, path: &Path, cause: &std::io::Error) -> Error {
     Error::io(Kind::Destination, action, path.display(), cause)
 }

@@ -6,30 +6,27 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::archive::{Archive, MOST_MEMBERS};
+use super::archive::{Archive, MOST_MEMBERS, failed};
 use crate::mirror::exported::sums::Sum;
 use crate::mirror::exported::{DOCUMENT, FILE_FOLDER};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Result};
 use occystrap_base::files::destination::Destination;
+use occystrap_base::files::hash_range;
 use occystrap_base::files::new_file::NewFile;
 use occystrap_base::files::regular;
 use occystrap_base::oci::Digest;
-use occystrap_base::oci::digest::Hasher;
 use occystrap_base::oci::layout::blob;
 use occystrap_images::source::directory::Directory;
 use occystrap_images::source::exported::ExportFiles;
 
 /// File of a directory in which an export is not complete.
 const IN_WORK: &str = "export.in-work";
-
-/// Bytes that are hashed at a time.
-const PIECE: usize = 1024 * 1024;
 
 /// Where an export is written.
 pub struct Sink {
@@ -69,14 +66,13 @@ impl Sink {
     }
 
     /// Returns whether a blob is there already, and whole.
-    pub fn has(&self, digest: Digest, size: u64) -> Result<bool> {
+    pub fn has(&self, digest: Digest, size: u64, cancel: &Cancel) -> Result<bool> {
         let SinkKind::Folder(path) = &self.kind else { return Ok(false) };
         let path = path.join(blob(digest));
         let Ok(file) = regular::open(&path) else { return Ok(false) };
-        let failed =
-            |cause: std::io::Error| Error::io(Kind::Destination, "read", path.display(), &cause);
-        let is_whole = file.metadata().map_err(failed)?.len() == size
-            && digest_of(&file, size).map_err(failed)? == digest;
+        let failed = |cause: &_| failed("read", &path, cause);
+        let is_whole = file.metadata().map_err(|cause| failed(&cause))?.len() == size
+            && hash_range(&file, (0, size), cancel, failed, |_| ())? == digest;
         if is_whole {
             self.note(digest, blob(digest));
         }
@@ -238,20 +234,4 @@ fn open_folder(path: &Path) -> Result<PathBuf> {
     })();
     created.map_err(|cause| failed("create", path, &cause))?;
     Ok(path.to_owned())
-}
-
-fn failed(action: &str, path: &Path, cause: &std::io::Error) -> Error {
-    Error::io(Kind::Destination, action, path.display(), cause)
-}
-
-fn digest_of(file: &File, size: u64) -> std::io::Result<Digest> {
-    let (mut hasher, mut at, mut piece) = (Hasher::default(), 0, vec![0; PIECE]);
-    while at < size {
-        let left = usize::try_from(size - at).unwrap_or(PIECE);
-        let read = &mut piece[..left.min(PIECE)];
-        file.read_exact_at(read, at)?;
-        hasher.update(read);
-        at += read.len() as u64;
-    }
-    Ok(hasher.finish())
 }

@@ -3,22 +3,18 @@
 //! The maker of an export checks it before it writes the document, and an import before it sends anything.
 
 use std::collections::HashMap;
-use std::os::unix::fs::FileExt as _;
 
 use super::document::{self, ExportDocument, ExportReceipt};
 use super::receipts::Receipts;
 use super::sums::{self, Sum};
 use super::{DOCUMENT, MOST_IMAGES, RECEIPTS, SUMS};
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::hash_range;
 use occystrap_base::oci::Digest;
-use occystrap_base::oci::digest::Hasher;
 use occystrap_base::oci::layout::{INDEX, MARKER, blob};
 use occystrap_base::parallel::{cores, each_next};
 use occystrap_images::source::exported::ExportFiles;
 use occystrap_net::context::Context;
-
-/// Bytes that are read at a time.
-const PIECE: usize = 1024 * 1024;
 
 /// What to do about a damaged export.
 const COPY_AGAIN: &str =
@@ -90,20 +86,9 @@ fn check_file(files: &ExportFiles, sum: &Sum, context: &Context) -> Result<u64> 
         let message = format!("{place}: '{path}' is missing, which '{SUMS}' lists");
         return Err(Error::source(message).hint(COPY_AGAIN));
     };
-    let mut piece = vec![0; PIECE.min(usize::try_from(section.size).unwrap_or(PIECE))];
-    let (mut hasher, mut at) = (Hasher::default(), 0);
-    while at < section.size {
-        context.cancel.check()?;
-        let left = usize::try_from(section.size - at).unwrap_or(PIECE);
-        let read = &mut piece[..left.min(PIECE)];
-        section
-            .file
-            .read_exact_at(read, section.offset + at)
-            .map_err(|cause| Error::io(Kind::Source, "read", format!("{place}/{path}"), &cause))?;
-        hasher.update(read);
-        at += read.len() as u64;
-    }
-    let found = hasher.finish();
+    let failed = |cause: &_| Error::io(Kind::Source, "read", format!("{place}/{path}"), cause);
+    let range = (section.offset, section.size);
+    let found = hash_range(&section.file, range, &context.cancel, failed, |_| ())?;
     if found != sum.digest {
         let what = format!("{place}: digest of '{path}'");
         return Err(Error::mismatch(what, sum.digest, found).hint(COPY_AGAIN));
