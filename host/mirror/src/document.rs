@@ -169,6 +169,18 @@ pub enum Verify {
     None,
 }
 
+impl Verify {
+    /// Returns its value in a file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Full => "full",
+            Self::None => "none",
+        }
+    }
+}
+
 /// What happens where the destination has another digest than the source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnConflict {
@@ -179,6 +191,18 @@ pub enum OnConflict {
     Keep,
     /// It stays, and is an error.
     Error,
+}
+
+impl OnConflict {
+    /// Returns its value in a file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Keep => "keep",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// Filter with its place. [`Document::check_filters`] checks it.

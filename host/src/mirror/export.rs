@@ -47,7 +47,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::layout::{INDEX, MARKER, VERSION as LAYOUT_VERSION, blob};
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_base::parallel::{each_next, in_parallel};
-use occystrap_mirror::document::{OnConflict, Platforms, Verify};
+use occystrap_mirror::document::Platforms;
 use occystrap_mirror::ledger::Ledger;
 use occystrap_mirror::ledger::export::NewExport;
 use occystrap_mirror::ledger::record::{RunId, RunKind};
@@ -56,7 +56,7 @@ use occystrap_net::registry::Repository;
 /// Images whose documents are read at a time; so many are in memory.
 const AT_A_TIME: usize = 64;
 
-/// What the user is told while an export is made.
+/// Receiver of the events of an export.
 pub trait ExportEvents: Sync {
     /// The documents of all images were read.
     fn planned(&self, counts: &Counts);
@@ -248,18 +248,8 @@ impl<L: Ledger> Work<'_, L> {
             tag: one.tag.clone(),
             digest: receipt.digest,
             verdict: "verified".to_owned(),
-            verify: match settings.verify {
-                Verify::Fast => "fast",
-                Verify::Full => "full",
-                Verify::None => "none",
-            }
-            .to_owned(),
-            on_conflict: match settings.on_conflict {
-                OnConflict::Replace => "replace",
-                OnConflict::Keep => "keep",
-                OnConflict::Error => "error",
-            }
-            .to_owned(),
+            verify: settings.verify.word().to_owned(),
+            on_conflict: settings.on_conflict.word().to_owned(),
             rewrite_for: match &settings.platforms {
                 Platforms::Listed(listed) if rewrites(settings) => {
                     listed.iter().map(|one| one.platform().to_string()).collect()

@@ -16,20 +16,7 @@ use super::{
 use crate::reference;
 use crate::rules::Rules;
 
-/// Keys that `defaults` and entries have.
-const SHARED: [&str; 9] = [
-    "to",
-    "tags",
-    "platforms",
-    "index",
-    "filters",
-    "referrers",
-    "verify",
-    "immutable",
-    "on-conflict",
-];
-
-/// Keys of an entry.
+/// Keys of an entry. Those after the first [`OWN_KEYS`] are keys of `defaults` too.
 pub const KEYS: [&str; 11] = [
     "from",
     "list",
@@ -43,6 +30,9 @@ pub const KEYS: [&str; 11] = [
     "immutable",
     "on-conflict",
 ];
+
+/// Number of the keys that only entries have: where the images come from.
+const OWN_KEYS: usize = 2;
 
 /// Values of `defaults` or of one entry; `None` where they are not given.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +53,7 @@ pub struct Values {
 
 /// Reads `defaults`.
 pub fn defaults(reader: &mut Reader, node: &Node) -> Values {
-    if !reader.keys(node, "'defaults'", &SHARED) {
+    if !reader.keys(node, "'defaults'", &KEYS[OWN_KEYS..]) {
         return Values::default();
     }
     if node.pairs().is_some_and(<[_]>::is_empty) {
@@ -210,12 +200,9 @@ fn pinned_or_ruled(
 /// Reads the keys that `defaults` and entries share.
 fn values(reader: &mut Reader, node: &Node) -> Values {
     let indexes = [("keep", Index::Keep), ("rewrite", Index::Rewrite)];
-    let levels = [("fast", Verify::Fast), ("full", Verify::Full), ("none", Verify::None)];
-    let conflicts = [
-        ("replace", OnConflict::Replace),
-        ("keep", OnConflict::Keep),
-        ("error", OnConflict::Error),
-    ];
+    let levels = [Verify::Fast, Verify::Full, Verify::None].map(|level| (level.word(), level));
+    let conflicts = [OnConflict::Replace, OnConflict::Keep, OnConflict::Error]
+        .map(|conflict| (conflict.word(), conflict));
     let to = node.get("to");
     let rules = node.get("tags");
     Values {
