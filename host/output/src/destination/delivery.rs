@@ -8,25 +8,6 @@ use occystrap_net::registry::Repository;
 /// answer would take as long as sending it: 20 milliseconds at 100 Mbit a second.
 const SMALL: u64 = 256 * 1024;
 
-/// Returns whether the registry has a blob, so that it is not sent. What is there with another size, or ends too
-/// early, is damaged there: it is sent again.
-async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
-    match at.known_blob(blob.digest) {
-        Some(known) if known.size == blob.size => return Ok(true),
-        None if at.is_new() || at.is_suspect(blob.digest) => return Ok(false),
-        None if at.is_recorded() && blob.size <= SMALL => return Ok(false),
-        _ => {}
-    }
-    match at.stat_blob(blob.digest).await {
-        Ok(found) => Ok(found == Some(blob.size)),
-        Err(error) if error.kind() == Kind::Source => {
-            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// How a blob comes into a repository.
 pub enum Delivery {
     /// The repository has it.
@@ -45,10 +26,16 @@ pub async fn delivery(
     blob: &Descriptor,
     source: Option<&Repository>,
 ) -> Result<Delivery> {
-    if is_present(to, blob).await? {
+    let known = to.known_blob(blob.digest);
+    if known.as_ref().is_some_and(|known| known.size == blob.size) {
         return Ok(Delivery::Present);
     }
-    if to.is_suspect(blob.digest) {
+    let is_suspect = to.is_suspect(blob.digest);
+    let is_sent_unasked = to.is_new() || is_suspect || (to.is_recorded() && blob.size <= SMALL);
+    if !(known.is_none() && is_sent_unasked) && has(to, blob).await? {
+        return Ok(Delivery::Present);
+    }
+    if is_suspect {
         return Ok(Delivery::Sent);
     }
     let source = source.filter(|source| to.same_registry(source) && source.name() != to.name());
@@ -58,4 +45,17 @@ pub async fn delivery(
         None => to.other_with_blob(blob.digest),
     };
     Ok(other.map_or(Delivery::Sent, Delivery::Mountable))
+}
+
+/// Asks a registry whether it has a blob, so that it is not sent. What is there with another size, or ends too early, is
+/// damaged there: it is sent again.
+async fn has(at: &Repository, blob: &Descriptor) -> Result<bool> {
+    match at.stat_blob(blob.digest).await {
+        Ok(found) => Ok(found == Some(blob.size)),
+        Err(error) if error.kind() == Kind::Source => {
+            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
