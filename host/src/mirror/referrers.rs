@@ -28,19 +28,22 @@ pub fn wanted(item: &Item<'_>, services: &Services<'_>) -> Option<WantedReferrer
 
 /// Returns whether the referrers of an item that was proved must be asked for again.
 pub fn are_due(item: &Item<'_>, known: &record::Item, facts: &impl Facts) -> Result<bool> {
-    if item.entry.settings.referrers == Referrers::Without {
-        return Ok(false);
-    }
-    let Some(subject) = known.want_digest.or(known.proof.map(|proof| proof.digest)) else {
-        return Ok(true);
-    };
-    let (host, repo) = host_and_repository(&item.destination.uri);
-    let age = facts.referrers_age(&host, &repo, &subject)?;
-    Ok(age.is_none_or(|age| age >= ASKED_EVERY))
+    are_unknown_or(|age| age >= ASKED_EVERY, item, known, facts)
 }
 
 /// Returns whether the referrers of an item that was proved were never asked for.
 pub fn are_unknown(item: &Item<'_>, known: &record::Item, facts: &impl Facts) -> Result<bool> {
+    are_unknown_or(|_| false, item, known, facts)
+}
+
+/// Returns whether an item wants referrers that were never asked for, or that are old: `is_old` gets the seconds since
+/// they were asked for.
+fn are_unknown_or(
+    is_old: impl FnOnce(u64) -> bool,
+    item: &Item<'_>,
+    known: &record::Item,
+    facts: &impl Facts,
+) -> Result<bool> {
     if item.entry.settings.referrers == Referrers::Without {
         return Ok(false);
     }
@@ -48,7 +51,7 @@ pub fn are_unknown(item: &Item<'_>, known: &record::Item, facts: &impl Facts) ->
         return Ok(true);
     };
     let (host, repo) = host_and_repository(&item.destination.uri);
-    Ok(facts.referrers_age(&host, &repo, &subject)?.is_none())
+    Ok(facts.referrers_age(&host, &repo, &subject)?.is_none_or(is_old))
 }
 
 /// Notes that the referrers of an item are at its destination.
