@@ -192,12 +192,7 @@ fn prove(
     let repair = occystrap_output::write::repair_command::command(receipt, target);
     let repair = Some(repair.as_str());
     let prove = || {
-        let proof = match memory {
-            Some(memory) => {
-                verify::verify_again(receipt, target, level, outcomes, repair, memory, context)
-            }
-            None => verify::verify(receipt, target, level, outcomes, repair, context),
-        };
+        let proof = verify::verify(receipt, target, level, outcomes, repair, memory, context);
         proof.map_err(|error| error.with_effect("it was written, and is not verified"))
     };
     let mut proof = prove()?;

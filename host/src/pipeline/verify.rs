@@ -125,8 +125,9 @@ fn verify_subject(
             for receipt in receipts {
                 let started = Instant::now();
                 let repair = occystrap_output::write::repair_command::command(receipt, target);
+                let repair = Some(repair.as_str());
                 let proof =
-                    verify::verify(receipt, target, level, &outcomes, Some(&repair), context)?;
+                    verify::verify(receipt, target, level, &outcomes, repair, None, context)?;
                 let outcome = proof.outcome();
                 outcomes.extend(receipt.listed_manifests().map(|manifest| (manifest, outcome)));
                 let mut report = ImageReport::of_receipt(receipt);

@@ -24,16 +24,22 @@ use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::{Endpoint, Target};
 
 /// Verifies a receipt against its destination. `looked` has the verdicts on manifests with receipts of their own: an index
-/// that lists them need not have them read again. `repair` is the command that writes the image again. Errors only when
-/// the user interrupts: everything else is a finding.
+/// that lists them need not have them read again. `repair` is the command that writes the image again. `memory` has what a
+/// check before the commit found, where this run has just written the image. Errors only when the user interrupts:
+/// everything else is a finding.
 pub fn verify(
     receipt: &Receipt,
     target: &Target,
     level: Level,
     looked: &Outcomes,
     repair: Option<&str>,
+    memory: Option<&HashMemo>,
     context: &Context,
 ) -> Result<Verification> {
+    // No other destination is checked before the commit.
+    if let (Some(memory), Endpoint::Repository(..)) = (memory, &target.endpoint) {
+        return verify_once(receipt, target, level, looked, repair, memory, context);
+    }
     let watch = steady::watch(&target.endpoint);
     let mut seen = occystrap_images::steady::check(watch.as_ref(), &context.cancel, || {
         let memory = HashMemo::showing(&context.progress);
@@ -41,25 +47,6 @@ pub fn verify(
     })?;
     since::excuse_replaced(receipt, target, &mut seen.objects);
     Ok(seen)
-}
-
-/// Verifies as [`verify`] what this run has just written. `memory` has what a check before the commit found.
-pub fn verify_again(
-    receipt: &Receipt,
-    target: &Target,
-    level: Level,
-    looked: &Outcomes,
-    repair: Option<&str>,
-    memory: &HashMemo,
-    context: &Context,
-) -> Result<Verification> {
-    match &target.endpoint {
-        // No other destination is checked before the commit.
-        Endpoint::Repository(..) => {
-            verify_once(receipt, target, level, looked, repair, memory, context)
-        }
-        _ => verify(receipt, target, level, looked, repair, context),
-    }
 }
 
 fn verify_once(

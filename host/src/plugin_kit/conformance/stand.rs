@@ -165,8 +165,15 @@ impl<'a> Stand<'a> {
     /// Verifies: host and plugin must find no problem, at both levels.
     pub fn is_there(&self, receipt: &Receipt, target: &Target) -> std::result::Result<(), Stop> {
         for level in [Level::Fast, Level::Full] {
-            let proof =
-                verify::verify(receipt, target, level, &Outcomes::new(), None, &self.context)?;
+            let proof = verify::verify(
+                receipt,
+                target,
+                level,
+                &Outcomes::new(),
+                None,
+                None,
+                &self.context,
+            )?;
             if proof.outcome() != Outcome::Verified {
                 let problems: Vec<String> = (proof.problems().take(NAMED))
                     .map(|object| format!("{}: {}", object.location, report::message(object)))
