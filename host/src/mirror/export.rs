@@ -299,7 +299,7 @@ impl<L: Ledger> Work<'_, L> {
         // It ends without an error only where all bytes have the digest.
         let mut download = from.blob(what);
         self.sink.stream(&blob(what.digest), what.size, what.digest, || {
-            let next = context.runtime.block_on(download.next())?;
+            let next = self.services.wait(download.next())?;
             bar.set(download.received());
             Ok(next)
         })?;

@@ -4,7 +4,6 @@
 //! a digest that another tag names or lists.
 
 use std::collections::{BTreeMap, HashSet};
-use std::future::Future;
 use std::ops::ControlFlow;
 
 use super::file::MirrorFile;
@@ -140,10 +139,6 @@ struct Prune<'p, L> {
 }
 
 impl<L: Ledger> Prune<'_, L> {
-    fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.services.context.runtime.block_on(work)
-    }
-
     /// Deletes an image. Errors when the user interrupts, or the ledger fails.
     fn image(&mut self, item: &Item) -> Result<Pruned> {
         let stays = |why: &str| Ok(Pruned::Stays(why.to_owned()));
@@ -162,7 +157,7 @@ impl<L: Ledger> Prune<'_, L> {
     }
 
     fn delete(&mut self, item: &Item, target: &str, repository: &Repository) -> Result<Pruned> {
-        let Some(found) = self.wait(repository.digest_of(target))? else {
+        let Some(found) = self.services.wait(repository.digest_of(target))? else {
             return Ok(Pruned::Gone);
         };
         let receipt = self.ledger.receipt(item.id)?;
@@ -178,9 +173,9 @@ impl<L: Ledger> Prune<'_, L> {
         let is_tag = target.parse::<Digest>().is_err();
         let mut refusal = String::new();
         if is_tag {
-            match self.wait(repository.delete_manifest(target))? {
+            match self.services.wait(repository.delete_manifest(target))? {
                 Removal::Removed | Removal::Absent => {
-                    if self.wait(repository.digest_of(target))?.is_none() {
+                    if self.services.wait(repository.digest_of(target))?.is_none() {
                         return Ok(Pruned::Deleted);
                     }
                     "it is there after the registry said that it deleted it"
@@ -198,13 +193,13 @@ impl<L: Ledger> Prune<'_, L> {
             };
             return Ok(Pruned::Stays(why));
         }
-        match self.wait(repository.delete_manifest(&found.to_string()))? {
+        match self.services.wait(repository.delete_manifest(&found.to_string()))? {
             Removal::Removed | Removal::Absent => {}
             Removal::Refused(status) => {
                 return Ok(Pruned::Stays(format!("the registry does not delete it ({status})")));
             }
         }
-        match self.wait(repository.digest_of(target))? {
+        match self.services.wait(repository.digest_of(target))? {
             None => Ok(Pruned::Deleted),
             Some(_) => {
                 let why = "it is there after the registry said that it deleted it";
@@ -237,9 +232,9 @@ impl<L: Ledger> Prune<'_, L> {
             )
         };
         let mut kept = Vec::new();
-        let tags = self.wait(repository.tags())?.unwrap_or_default();
+        let tags = self.services.wait(repository.tags())?.unwrap_or_default();
         for tag in tags.into_iter().filter(|tag| !goes(tag)) {
-            let manifest = match self.wait(repository.manifest(&tag)) {
+            let manifest = match self.services.wait(repository.manifest(&tag)) {
                 Err(error) if error.kind() == Kind::NotFound => continue,
                 manifest => manifest?,
             };
@@ -292,7 +287,7 @@ impl<L: Ledger> Prune<'_, L> {
                 let message = format!("{place}: indexes in indexes: more than {DEEPEST} levels");
                 return Err(Error::source(message));
             }
-            match self.wait(repository.manifest(&digest.to_string())) {
+            match self.services.wait(repository.manifest(&digest.to_string())) {
                 // A sparse index lists what is not there.
                 Err(error) if error.kind() == Kind::NotFound => {}
                 nested => all.extend(self.listed(repository, &nested?, levels - 1)?),

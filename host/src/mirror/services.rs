@@ -140,6 +140,11 @@ impl<'s> Services<'s> {
         self.repository(&Uri::parse(&format!("registry://{reference}"))?)
     }
 
+    /// Waits for the end of requests.
+    pub fn wait<T>(&self, requests: impl Future<Output = T>) -> T {
+        self.context.runtime.block_on(requests)
+    }
+
     /// Runs a request for each of `items`, at most `most` at a time. The results have the order of the items. Errors
     /// when the user interrupts.
     pub fn each<T, R, F>(
@@ -154,7 +159,7 @@ impl<'s> Services<'s> {
     {
         let mut items = items.into_iter().enumerate();
         let mut results: Vec<Option<R>> = Vec::new();
-        self.context.runtime.block_on(async {
+        self.wait(async {
             let mut tasks = JoinSet::new();
             loop {
                 while tasks.len() < most.max(1) {

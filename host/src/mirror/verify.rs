@@ -4,7 +4,6 @@
 //! not be checked as bad.
 
 use std::collections::{HashSet, VecDeque};
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -204,7 +203,7 @@ impl<L: Ledger> Verification<'_, L> {
     fn blob(&self, blob: &Blob, is_bad: bool) -> Result<()> {
         let Blob { host, digest, size, .. } = blob;
         let mut check = match self.places.first_of_blob(host, digest) {
-            Ok(repository) => self.wait(check::blob(&repository, *digest, *size))?,
+            Ok(repository) => self.services.wait(check::blob(&repository, *digest, *size))?,
             Err(error) => Check::Unchecked(error),
         };
         if matches!(check, Check::Bad(_)) && self.forgets(host, digest, *size)? {
@@ -213,7 +212,7 @@ impl<L: Ledger> Verification<'_, L> {
         if is_bad && check == Check::Good {
             for repo in self.places.of_blob(host, digest)? {
                 let repository = self.places.repository(host, &repo)?;
-                check = self.wait(check::link(&repository, *digest, *size))?;
+                check = self.services.wait(check::link(&repository, *digest, *size))?;
                 if check != Check::Good {
                     break;
                 }
@@ -233,7 +232,7 @@ impl<L: Ledger> Verification<'_, L> {
         for repo in self.places.of_blob(host, digest)? {
             let is_gone = !self.places.is_used(host, &repo, digest)? && {
                 let repository = self.places.repository(host, &repo)?;
-                matches!(self.wait(repository.find_blob(*digest, Some(size))), Ok(None))
+                matches!(self.services.wait(repository.find_blob(*digest, Some(size))), Ok(None))
             };
             match is_gone {
                 true => self.ledger.forget_blob(host, &repo, digest)?,
@@ -313,10 +312,6 @@ impl<L: Ledger> Verification<'_, L> {
                 self.events.unchecked(place, error);
             }
         }
-    }
-
-    fn wait<T>(&self, check: impl Future<Output = Result<T>>) -> Result<T> {
-        self.services.context.runtime.block_on(check)
     }
 
     /// Verifies images, until a time.
@@ -404,7 +399,8 @@ impl<L: Ledger> Verification<'_, L> {
             return Ok(());
         };
         let repository = self.services.repository(&place.uri)?;
-        let mut found = self.wait(image_check::image(&repository, &place.target, &expected))?;
+        let mut found =
+            self.services.wait(image_check::image(&repository, &place.target, &expected))?;
         let elsewhere = std::mem::take(&mut found.elsewhere);
         let mut is_elsewhere = false;
         let (check, bad) = found.verdict();
@@ -415,7 +411,7 @@ impl<L: Ledger> Verification<'_, L> {
             if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
                 continue;
             }
-            let check = self.wait(check::link(&repository, digest, size))?;
+            let check = self.services.wait(check::link(&repository, digest, size))?;
             if elsewhere.contains(&digest) && matches!(check, Check::Bad(_)) {
                 self.ledger.forget_blob(&item.dst_host, &item.dst_repo, &digest)?;
                 is_elsewhere = true;

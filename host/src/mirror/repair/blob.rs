@@ -65,7 +65,7 @@ impl<L: Ledger> Repair<'_, L> {
         let mut was_wrong = false;
         for repo in self.places.of_blob(&blob.host, &blob.digest)? {
             let repository = self.places.repository(&blob.host, &repo)?;
-            match self.wait(check::blob(&repository, blob.digest, blob.size))? {
+            match self.services.wait(check::blob(&repository, blob.digest, blob.size))? {
                 Check::Good => continue,
                 Check::Bad(_) => was_wrong = true,
                 Check::Unchecked(error) => return self.leave_blob(blob, &place, &error),
@@ -99,7 +99,7 @@ impl<L: Ledger> Repair<'_, L> {
         let send = || match &origin {
             Some(origin) => {
                 let body = Body::Download(origin.clone());
-                self.wait(to.push_blob(&what, &body, &options, |_| ()))
+                self.services.wait(to.push_blob(&what, &body, &options, |_| ()))
             }
             None => self.move_again(&images, blob, repo),
         };
@@ -118,7 +118,7 @@ impl<L: Ledger> Repair<'_, L> {
                     files = vec![storage::data(digest), storage::blob_link(repo, digest)];
                 }
             }
-            let found = match self.wait(check::blob(repository, digest, size))? {
+            let found = match self.services.wait(check::blob(repository, digest, size))? {
                 Check::Good => return Ok(Sent::Right),
                 Check::Unchecked(error) => return Ok(Sent::Failed(error)),
                 Check::Bad(found) => found,
@@ -126,7 +126,7 @@ impl<L: Ledger> Repair<'_, L> {
             if is_last {
                 return Ok(Sent::Kept { found: format!("{found}; {why}"), files });
             }
-            match self.wait(to.delete_blob(digest)) {
+            match self.services.wait(to.delete_blob(digest)) {
                 Ok(Removal::Removed | Removal::Absent) => {
                     why.push_str(", also after it was deleted there");
                 }
@@ -149,7 +149,7 @@ impl<L: Ledger> Repair<'_, L> {
     fn is_there(&self, origin: Option<&Repository>, blob: &Blob, error: &Error) -> Result<bool> {
         match (origin, error.kind()) {
             (Some(origin), Kind::Network | Kind::Destination) => {
-                Ok(self.wait(check::blob(origin, blob.digest, blob.size))? == Check::Good)
+                Ok(self.services.wait(check::blob(origin, blob.digest, blob.size))? == Check::Good)
             }
             _ => Ok(false),
         }
@@ -166,7 +166,7 @@ impl<L: Ledger> Repair<'_, L> {
                 continue;
             }
             asked.push(source.place());
-            match self.wait(source.find_blob(blob.digest, Some(blob.size))) {
+            match self.services.wait(source.find_blob(blob.digest, Some(blob.size))) {
                 Ok(Some(found)) if found == blob.size => return Ok(Some(source)),
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),
                 // Where filters changed the image, its source has other blobs.
@@ -178,7 +178,7 @@ impl<L: Ledger> Repair<'_, L> {
                 true => continue,
                 false => self.places.repository(&blob.host, &other)?,
             };
-            if self.wait(check::blob(&other, blob.digest, blob.size))? == Check::Good {
+            if self.services.wait(check::blob(&other, blob.digest, blob.size))? == Check::Good {
                 return Ok(Some(other));
             }
         }
@@ -223,7 +223,7 @@ impl<L: Ledger> Repair<'_, L> {
         };
         let repository = self.places.repository(&blob.host, repo)?;
         repository.forget_blob(blob.digest);
-        let seen = self.wait(Question::about(item, false, self.services)?.ask())?;
+        let seen = self.services.wait(Question::about(item, false, self.services)?.ask())?;
         if let (Some(was), Some(now)) = (was, seen.source)
             && *was != now
         {

@@ -145,21 +145,23 @@ impl<L: Ledger> Repair<'_, L> {
 
     /// Sends an image again, and reads it back. Errors when the user interrupts, or the ledger fails.
     fn send(&self, bad: &BadImage<'_>, made: &Item<'_>) -> Result<Sent> {
-        let seen =
-            match self.wait(async { Question::about(made, false, self.services)?.ask().await }) {
-                Ok(seen) => seen,
-                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-                // A registry may fail at a damaged tag or manifest each time: it is moved in any case.
-                Err(error) if error.kind() == Kind::Network => {
-                    let source = self.services.source(&made.source)?;
-                    match self.wait(source.manifest(&made.source.target())) {
-                        Ok(_) => Seen { source: None, destination: None, is_proved: false },
-                        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-                        Err(error) => return Ok(Sent::Failed(error)),
-                    }
+        let seen = match self
+            .services
+            .wait(async { Question::about(made, false, self.services)?.ask().await })
+        {
+            Ok(seen) => seen,
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            // A registry may fail at a damaged tag or manifest each time: it is moved in any case.
+            Err(error) if error.kind() == Kind::Network => {
+                let source = self.services.source(&made.source)?;
+                match self.services.wait(source.manifest(&made.source.target())) {
+                    Ok(_) => Seen { source: None, destination: None, is_proved: false },
+                    Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                    Err(error) => return Ok(Sent::Failed(error)),
                 }
-                Err(error) => return Ok(Sent::Failed(error)),
-            };
+            }
+            Err(error) => return Ok(Sent::Failed(error)),
+        };
         if item::by_policy(made, &seen).is_some() {
             let error = Error::destination("the destination has another image")
                 .hint("remove it there, or write 'on-conflict: replace'");
@@ -226,7 +228,7 @@ impl<L: Ledger> Repair<'_, L> {
         let Some(place) = &bad.place else { return Ok(None) };
         let to = self.services.repository_to_push(&place.uri)?;
         for digest in digests {
-            match self.wait(to.delete_manifest(&digest.to_string()))? {
+            match self.services.wait(to.delete_manifest(&digest.to_string()))? {
                 Removal::Removed | Removal::Absent => {}
                 Removal::Refused(status) => return Ok(Some(status)),
             }
@@ -249,7 +251,8 @@ impl<L: Ledger> Repair<'_, L> {
         let check = match (&bad.place, &expected, receipt) {
             (Some(place), Some(expected), _) => {
                 let repository = self.services.repository(&place.uri)?;
-                let found = self.wait(image_check::image(&repository, &place.target, expected))?;
+                let found =
+                    self.services.wait(image_check::image(&repository, &place.target, expected))?;
                 return Ok((found.verdict(), top));
             }
             (None, _, Some(receipt)) => {

@@ -1,6 +1,5 @@
 //! What all parts of a repair share: the ledger, the services, the sources of FILE, and what became of what was bad.
 
-use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -119,11 +118,6 @@ impl<'r, L: Ledger> Repair<'r, L> {
     /// Returns the counts so far.
     pub fn counts(&self) -> MutexGuard<'_, RepairCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for requests.
-    pub fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.services.context.runtime.block_on(work)
     }
 
     /// Returns the image of FILE for an item of the ledger.
