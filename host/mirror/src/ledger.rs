@@ -260,6 +260,11 @@ pub fn each_item<E: From<Error>>(
     }
 }
 
+/// Returns the latest run that moved images, of the last [`LONGEST_PAGE`] runs; `None` where none did.
+pub fn last_that_moved(ledger: &(impl Accounts + ?Sized)) -> Result<Option<Run>> {
+    Ok(ledger.runs(LONGEST_PAGE)?.into_iter().find(|run| run.kind.moves_images()))
+}
+
 /// A store of a ledger.
 pub trait Ledger: Queue + Holdings + Facts + Accounts + Traces + Exports + Send + Sync {}
 

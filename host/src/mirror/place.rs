@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
-use occystrap_mirror::ledger::holding::ItemFilter;
+use occystrap_mirror::ledger::holding::{BlobState, ItemFilter};
 use occystrap_mirror::ledger::record::{Item, Verdict};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
@@ -120,23 +120,38 @@ impl<'a, L: Ledger> Places<'a, L> {
         Ok(is_used)
     }
 
-    /// Calls a function with each image in a repository whose receipt has a blob.
+    /// Calls a function with each image in a repository whose receipt has a blob, until it breaks off. `states` are those
+    /// of the images; none for all.
     pub fn each_user(
         &self,
-        host: &str,
-        repo: &str,
+        (host, repo): (&str, &str),
         digest: &Digest,
-        act: &mut dyn FnMut(Item) -> Result<()>,
+        states: &[State],
+        mut act: impl FnMut(Item) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let states = &[State::Done, State::Failed];
         let filter = ItemFilter { repo: Some((host, repo)), states, ..ItemFilter::default() };
         let hex = digest.hex();
         each_item(self.ledger, &filter, |item| {
-            if self.ledger.receipt(item.id)?.is_some_and(|receipt| receipt.contains(&hex)) {
-                act(item)?;
+            match self.ledger.receipt(item.id)?.is_some_and(|receipt| receipt.contains(&hex)) {
+                true => act(item),
+                false => Ok(ControlFlow::Continue(())),
             }
-            Ok(ControlFlow::Continue(()))
         })
+    }
+
+    /// Returns the first of these blobs that is recorded as bad at a host, and what was found of it.
+    pub fn bad_one_of(
+        &self,
+        host: &str,
+        blobs: &[(Digest, u64)],
+    ) -> Result<Option<(Digest, String)>> {
+        for (digest, _) in blobs {
+            let known = self.ledger.blob(host, digest)?;
+            if let Some(bad) = known.filter(|known| known.state == BlobState::Bad) {
+                return Ok(Some((*digest, bad.found.unwrap_or_default())));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the repository from which a blob is read in full: the first that has it.

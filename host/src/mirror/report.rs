@@ -34,7 +34,7 @@ use occystrap_mirror::ledger::record::{
     Item, ItemError, ItemObject, Outcome, Run, RunId, RunKind, RunState, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
+use occystrap_mirror::ledger::{Ledger, each_item, last_that_moved};
 
 pub use target::Target;
 
@@ -131,10 +131,9 @@ impl<'l> Report<'l> {
             true => ledger.totals(run.id)?,
             false => all,
         };
-        let moves = |run: &Run| matches!(run.kind, RunKind::Mirror | RunKind::Import);
-        let moved = match moves(&run) {
+        let moved = match run.kind.moves_images() {
             true => Some(run.clone()),
-            false => ledger.runs(LONGEST_PAGE)?.into_iter().find(moves),
+            false => last_that_moved(ledger)?,
         };
         Ok(Self {
             ledger,

@@ -25,13 +25,13 @@ use occystrap_base::oci::Digest;
 use occystrap_base::parallel::each_next;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::holding::{
-    Blob, BlobCheck, BlobState, BlobSum, DueMark, DueRequest, HeldBlob, ItemFilter,
+    Blob, BlobCheck, BlobSum, Coverage, DueMark, DueRequest, HeldBlob, ItemFilter,
 };
 use occystrap_mirror::ledger::record::{
     self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
+use occystrap_mirror::ledger::{Ledger, each_item, last_that_moved};
 use occystrap_verify::receipt::plugins::Plugins;
 
 /// Class of the error of an item that is damaged at its destination.
@@ -261,8 +261,10 @@ impl<L: Ledger> Verification<'_, L> {
     fn blame(&self, host: &str, digest: &Digest, found: &str) -> Result<()> {
         self.has_bad.store(true, Ordering::Relaxed);
         for repo in self.places.of_blob(host, digest)? {
-            self.places.each_user(host, &repo, digest, &mut |item| {
-                self.bad_blob(&item, host, digest, found)
+            let states = &[State::Done, State::Failed];
+            self.places.each_user((host, &repo), digest, states, |item| {
+                self.bad_blob(&item, host, digest, found)?;
+                Ok(ControlFlow::Continue(()))
             })?;
         }
         Ok(())
@@ -294,13 +296,7 @@ impl<L: Ledger> Verification<'_, L> {
         if !self.has_bad.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        for (digest, _) in blobs {
-            let known = self.ledger.blob(host, digest)?;
-            if let Some(bad) = known.filter(|known| known.state == BlobState::Bad) {
-                return Ok(Some((*digest, bad.found.unwrap_or_default())));
-            }
-        }
-        Ok(None)
+        self.places.bad_one_of(host, blobs)
     }
 
     fn tell(&self, place: &str, check: &Check) {
@@ -478,10 +474,16 @@ pub struct Damage {
     pub old_images: u64,
 }
 
-/// Counts the damage that the ledger has recorded. `most` is the age in seconds above which an image is old.
-pub fn damage(ledger: &impl Ledger, most: u64) -> Result<Damage> {
+/// Counts the damage that the ledger has recorded. `coverage` is that of the ledger; `most` is the age in seconds above
+/// which an image is old.
+pub fn damage(ledger: &impl Ledger, coverage: &Coverage, most: u64) -> Result<Damage> {
     let now = ledger.now()?;
-    let mut damage = Damage { blobs: ledger.coverage(&[])?.bad.blobs, ..Damage::default() };
+    let totals = ledger.totals_of_all()?;
+    let mut damage = Damage {
+        blobs: coverage.bad.blobs,
+        absent: totals.open() + totals.blocked + totals.dead,
+        ..Damage::default()
+    };
     let filter = ItemFilter { states: &[State::Done, State::Failed], ..ItemFilter::default() };
     let all = Selection::default();
     each_item(ledger, &filter, |item| {
@@ -498,14 +500,7 @@ pub fn damage(ledger: &impl Ledger, most: u64) -> Result<Damage> {
         damage.absent += u64::from(!is_there);
         Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
-    let open = [State::Planned, State::Leased, State::Retry, State::Blocked, State::Dead];
-    let filter = ItemFilter { states: &open, ..ItemFilter::default() };
-    each_item(ledger, &filter, |_| {
-        damage.absent += 1;
-        Ok::<_, Error>(ControlFlow::Continue(()))
-    })?;
-    let is_mirror = |run: &record::Run| run.kind == RunKind::Mirror;
-    if let Some(run) = ledger.runs(LONGEST_PAGE)?.into_iter().find(is_mirror) {
+    if let Some(run) = last_that_moved(ledger)? {
         damage.absent += ledger.unlisted(run.id)?.len() as u64;
     }
     Ok(damage)

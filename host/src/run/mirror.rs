@@ -23,12 +23,13 @@ use occystrap_base::error::{Error, Result, printable};
 use occystrap_base::terminal::board::Board;
 use occystrap_base::terminal::table::write_json_line;
 use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{
-    BegunRun, Ending, FinishedItem, Outcome, PlanChanges, Run, RunKind, UnnamedItems, Verdict,
+    BegunRun, Ending, FinishedItem, Outcome, PlanChanges, UnnamedItems, Verdict,
 };
 use occystrap_mirror::ledger::sqlite::{Access, Sqlite};
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{Accounts, LONGEST_PAGE, holding::ItemFilter};
+use occystrap_mirror::ledger::{Accounts, last_that_moved};
 use occystrap_verify::report::write_error;
 
 /// Failures that `status` shows.
@@ -324,8 +325,7 @@ fn status(
         report::print(&ledger, &file, out)?;
         return Ok(0);
     }
-    let is_run = |run: &Run| matches!(run.kind, RunKind::Mirror | RunKind::Import);
-    let Some(run) = ledger.runs(LONGEST_PAGE)?.into_iter().find(is_run) else {
+    let Some(run) = last_that_moved(&ledger)? else {
         writeln!(out, "No run yet").map_err(printed)?;
         return Ok(0);
     };

@@ -32,6 +32,14 @@ words! {
     }
 }
 
+impl RunKind {
+    /// Returns whether a run of this kind moves the images of the mirror.
+    #[must_use]
+    pub fn moves_images(self) -> bool {
+        matches!(self, Self::Mirror | Self::Import)
+    }
+}
+
 words! {
     /// State of a run.
     RunState {

@@ -11,9 +11,9 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_images::level::Level;
 use occystrap_mirror::expand::Item;
-use occystrap_mirror::ledger::holding::{Blob, BlobCheck, DueRequest, ItemFilter, Subset};
+use occystrap_mirror::ledger::holding::{Blob, BlobCheck, DueRequest, Subset};
 use occystrap_mirror::ledger::record;
-use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
+use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{Body, PushOptions, Reference, Removal, Repository};
 
 /// Sources that are asked for the bytes of one blob.
@@ -187,13 +187,10 @@ impl<L: Ledger> Repair<'_, L> {
 
     /// Returns images of a repository that have a blob.
     fn items_with(&self, blob: &Blob, repo: &str) -> Result<Vec<record::Item>> {
-        let filter = ItemFilter { repo: Some((&blob.host, repo)), ..ItemFilter::default() };
-        let (mut found, hex) = (Vec::new(), blob.digest.hex());
-        each_item(self.ledger, &filter, |item| {
-            if self.ledger.receipt(item.id)?.is_some_and(|receipt| receipt.contains(&hex)) {
-                found.push(item);
-            }
-            Ok::<_, Error>(match found.len() < LONGEST_PAGE {
+        let mut found = Vec::new();
+        self.places.each_user((&blob.host, repo), &blob.digest, &[], |item| {
+            found.push(item);
+            Ok(match found.len() < LONGEST_PAGE {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             })

@@ -15,7 +15,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
 use occystrap_mirror::expand::Item;
-use occystrap_mirror::ledger::holding::{BlobState, ItemFilter};
+use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{
     self, Ending, FinishedItem, ItemCheck, ItemObject, ProofChange, Verdict,
 };
@@ -134,21 +134,13 @@ impl<L: Ledger> Repair<'_, L> {
         let Some(expected) = ExpectedImage::of(bad.receipt.as_deref(), proof, name)? else {
             return Ok(false);
         };
-        for (digest, _) in &expected.blobs {
-            let known = self.ledger.blob(&bad.item.dst_host, digest)?;
-            if known.is_some_and(|known| known.state == BlobState::Bad) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(self.places.bad_one_of(&bad.item.dst_host, &expected.blobs)?.is_some())
     }
 
     /// Sends an image again, and reads it back. Errors when the user interrupts, or the ledger fails.
     fn send(&self, bad: &BadImage<'_>, made: &Item<'_>) -> Result<Sent> {
-        let seen = match self
-            .services
-            .wait(async { Question::about(made, false, self.services)?.ask().await })
-        {
+        let asked = async { Question::about(made, false, self.services)?.ask().await };
+        let seen = match self.services.wait(asked) {
             Ok(seen) => seen,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             // A registry may fail at a damaged tag or manifest each time: it is moved in any case.

@@ -49,8 +49,8 @@ pub fn verify(
         false => None,
     };
     let age = options.require.unwrap_or(coverage::USUAL_AGE);
-    let damage = verify::damage(&ledger, age)?;
     let covered = ledger.coverage(&[age])?;
+    let damage = verify::damage(&ledger, &covered, age)?;
     let mut lines = vec![coverage::verified_line(&ended, selection.level, damage, &covered)];
     lines.extend(coverage::coverage_line(&covered, age));
     let unmet = options.require.and_then(|age| coverage::unmet(&covered, damage, age));
