@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::Session;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::document::{Document, LARGEST_FILE};
@@ -52,6 +53,14 @@ impl MirrorFile {
     #[must_use]
     pub fn path(&self) -> String {
         self.path.display().to_string()
+    }
+
+    /// Returns a session that sends each host at most as many requests a second as the file allows.
+    #[must_use]
+    pub fn limited(&self, session: &Session) -> Session {
+        let hosts = self.document.hosts.iter();
+        let rates = hosts.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
+        session.clone().host_rates(rates)
     }
 
     /// Returns all sources. Lists are read from the folder of the file.

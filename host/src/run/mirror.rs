@@ -3,17 +3,18 @@
 mod airgap;
 mod convert;
 mod events;
+mod meanwhile;
+mod objects;
 mod prove;
 mod report;
-mod told;
 
 use std::io::Write;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use self::events::{JsonLines, Receivers, Said};
+use self::meanwhile::{lines, showing, write_lines};
 use super::{Host, printed};
 use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
 use crate::mirror::report::Target;
@@ -135,9 +136,7 @@ fn work(
         target.check()?;
     }
     let ledger = Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?);
-    let rates = file.document.hosts.iter();
-    let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
-    let session = host.session.clone().host_rates(rates);
+    let session = file.limited(&host.session);
     let services = Services::new(&session, options.mirror.command("retry"))?;
     let job = Job {
         file: &file,
@@ -181,31 +180,22 @@ fn carry_out(
     let format = host.global.output_format;
     let board = Board::on(host.session.bars());
     services.context.progress = board.progress(&services.context.progress);
-    let (say, said) = channel();
-    let events = (format == OutputFormat::Jsonl).then(|| JsonLines::new(say.clone()));
-    events::watch_pauses(say.clone(), !host.global.quiet, events.is_some(), &services.context);
-    let plan = if job.options.import.is_some() { "export" } else { "file" };
-    let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet, plan };
-    let receivers = Receivers { lines, events, board: board.clone() };
-    let ended = thread::scope(|scope| {
-        let working = scope.spawn(|| {
-            let ended = mirror::run(file, ledger, &services, &job.options, &receivers);
-            // The last line was said.
-            drop(receivers);
-            services.context.counters.traffic().stop_watching();
-            ended
-        });
-        for line in said {
-            // A run goes on without its reader.
-            let _ = host.session.bars().above(|| match line {
-                Said::Text(lines) => {
-                    lines.iter().try_for_each(|line| writeln!(err, "{}", printable(line)))
-                }
-                Said::Event(event) => write_json_line(out, &event).and_then(|()| out.flush()),
-            });
-        }
-        working.join().unwrap_or_else(|_| Err(vec![Error::interrupted()]))
+    let is_quiet = host.global.quiet;
+    let work = |say: Sender<Said>| {
+        let events = (format == OutputFormat::Jsonl).then(|| JsonLines::new(say.clone()));
+        events::watch_pauses(say.clone(), !is_quiet, events.is_some(), &services.context);
+        let plan = if job.options.import.is_some() { "export" } else { "file" };
+        let lines = Lines { say, is_quiet, plan };
+        let receivers = Receivers { lines, events, board: board.clone() };
+        let ended = mirror::run(file, ledger, &services, &job.options, &receivers);
+        services.context.counters.traffic().stop_watching();
+        ended
+    };
+    let ended = showing(host, work, |said| match said {
+        Said::Text(lines) => write_lines(&lines, err),
+        Said::Event(event) => write_json_line(out, &event).and_then(|()| out.flush()),
     });
+    let ended = ended.unwrap_or_else(|_| Err(vec![Error::interrupted()]));
     board.clear();
     let ended = ended.map_err(|errors| all_but_last(errors, err))?;
     for error in &ended.failures {
@@ -229,7 +219,7 @@ fn carry_out(
 
 /// One line for each image that was not unchanged.
 struct Lines {
-    say: Mutex<Sender<Said>>,
+    say: Sender<Said>,
     is_quiet: bool,
     /// What says which images there are: the file, or an export.
     plan: &'static str,
@@ -241,9 +231,8 @@ impl Lines {
     }
 
     fn say_all(&self, lines: Vec<String>) {
-        let say = self.say.lock().unwrap_or_else(PoisonError::into_inner);
         // The receiver lives as long as the run.
-        let _ = say.send(Said::Text(lines));
+        let _ = self.say.send(Said::Text(lines));
     }
 }
 
@@ -282,7 +271,7 @@ impl RunEvents for Lines {
 
     fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
         let (source, to) = (&item.source, &item.destination.name);
-        let line = match record.ending {
+        let first = match record.ending {
             Ending::Done(Outcome::Unchanged, _) => return,
             Ending::Done(outcome, verdict) => {
                 if self.is_quiet && verdict != Verdict::Unconfirmed {
@@ -295,12 +284,9 @@ impl RunEvents for Lines {
             Ending::Blocked => format!("blocked {source} -> {to}"),
             Ending::Retry { .. } => format!("later {source} -> {to}"),
         };
-        let mut lines = vec![line];
-        if let Some(error) = &record.error {
-            lines.push(format!("  {}", error.message));
-            lines.extend(error.hint.iter().map(|hint| format!("  hint: {hint}")));
-        }
-        self.say_all(lines);
+        let error = record.error.as_ref();
+        let hint = error.and_then(|error| error.hint.as_ref());
+        self.say_all(lines(first, error.map(|error| &error.message), hint));
     }
 }
 
@@ -343,14 +329,11 @@ fn status(
     let states = [State::Failed, State::Blocked, State::Dead, State::Retry];
     let filter = ItemFilter { run: Some(run.id), states: &states, ..ItemFilter::default() };
     for item in ledger.items(&filter, None, MOST_SHOWN)? {
-        let line = format!("{} {} -> {}", item.state.word(), item.source, item.destination);
-        writeln!(out, "{}", printable(&line)).map_err(printed)?;
-        if let Some(error) = &item.error {
-            writeln!(out, "  {}", printable(&error.message)).map_err(printed)?;
-            if let Some(hint) = &error.hint {
-                writeln!(out, "  hint: {}", printable(hint)).map_err(printed)?;
-            }
-        }
+        let first = format!("{} {} -> {}", item.state.word(), item.source, item.destination);
+        let error = item.error.as_ref();
+        let hint = error.and_then(|error| error.hint.as_ref());
+        let lines = lines(first, error.map(|error| &error.message), hint);
+        write_lines(&lines, out).map_err(printed)?;
     }
     Ok(0)
 }

@@ -1,7 +1,7 @@
 //! Images of an export of a mirror: an OCI image layout in which images are named by their digest.
 //!
-//! An export that builds on an earlier one has no layers that the earlier one carried. [`ExportedLayout`] is told where they
-//! are instead: at the destination, which got them from the earlier export.
+//! An export that builds on an earlier one has no layers that the earlier one carried. The caller of [`ExportedLayout::new`]
+//! says where they are instead: at the destination, which got them from the earlier export.
 //!
 //! What it refuses: a manifest that the receipt of an image names and that the layout does not have.
 

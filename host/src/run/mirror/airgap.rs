@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use serde::Serialize;
 
 use super::super::{Host, printed};
+use super::meanwhile::{lines, showing, write_lines};
 use super::{Job, all_but_last, carry_out, read};
 use crate::cli::{MirrorExportOptions, MirrorImportOptions, OutputFormat};
 use crate::mirror::export::{Counts, EndedExport, ExportEvents};
@@ -37,25 +37,16 @@ pub fn export(
     }
     let file = read(&options.mirror, err)?;
     let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?;
-    let rates = file.document.hosts.iter();
-    let rates = rates.filter_map(|host| Some((host.host.clone(), host.requests_per_second?)));
-    let session = host.session.clone().host_rates(rates);
+    let session = file.limited(&host.session);
     let services = Services::new(&session, options.mirror.command("retry"))?;
     let since = options.since.map(RunId);
     let is_quiet = host.global.quiet || host.global.output_format != OutputFormat::Text;
-    let (say, said) = channel();
-    let lines = Lines { say: Mutex::new(say), is_quiet };
-    let ended = thread::scope(|scope| {
-        let working = scope.spawn(|| {
-            let lines = lines;
-            mirror::export(&file, &ledger, &services, &options.to, since, &lines)
-        });
-        for line in said {
-            // The export goes on without its reader.
-            let _ = host.session.bars().above(|| writeln!(err, "{}", printable(&line)));
-        }
-        working.join().unwrap_or_else(|_| Err(vec![Error::interrupted()]))
-    });
+    let work = |say| {
+        let lines = Lines { say, is_quiet };
+        mirror::export(&file, &ledger, &services, &options.to, since, &lines)
+    };
+    let ended = showing(host, work, |lines: Vec<String>| write_lines(&lines, err));
+    let ended = ended.unwrap_or_else(|_| Err(vec![Error::interrupted()]));
     let ended = ended.map_err(|errors| {
         let last = all_but_last(errors, err);
         match (last.kind(), options.to.is_dir()) {
@@ -71,9 +62,7 @@ pub fn export(
     match host.global.output_format {
         OutputFormat::Text => {
             let place = options.to.display().to_string();
-            for line in last_lines(&ended, &place, since) {
-                writeln!(err, "{}", printable(&line)).map_err(printed)?;
-            }
+            write_lines(&last_lines(&ended, &place, since), err).map_err(printed)?;
         }
         _ => {
             let document = ExportSummary {
@@ -138,16 +127,16 @@ fn last_lines(ended: &EndedExport, place: &str, since: Option<RunId>) -> Vec<Str
     ]
 }
 
-/// Lines that threads say.
+/// Lines about images, and about all of them.
 struct Lines {
-    say: Mutex<Sender<String>>,
+    say: Sender<Vec<String>>,
     is_quiet: bool,
 }
 
 impl Lines {
-    fn say(&self, line: String) {
+    fn say(&self, lines: Vec<String>) {
         // The receiver lives as long as the export.
-        let _ = self.say.lock().unwrap_or_else(PoisonError::into_inner).send(line);
+        let _ = self.say.send(lines);
     }
 }
 
@@ -155,20 +144,16 @@ impl ExportEvents for Lines {
     fn planned(&self, counts: &Counts) {
         let Counts { images, as_before, bytes, left_out_bytes, .. } = *counts;
         if !self.is_quiet {
-            self.say(format!(
+            self.say(vec![format!(
                 "{images} images to export, {as_before} as before: {} to fetch, {} carried before",
                 size(bytes),
                 size(left_out_bytes)
-            ));
+            )]);
         }
     }
 
     fn failed(&self, source: &str, error: &Error) {
-        self.say(format!("failed {source}"));
-        self.say(format!("  {error}"));
-        if let Some(hint) = error.hint_text() {
-            self.say(format!("  hint: {hint}"));
-        }
+        self.say(lines(format!("failed {source}"), Some(error), error.hint_text()));
     }
 }
 

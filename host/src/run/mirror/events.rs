@@ -15,7 +15,7 @@ use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::record::{BegunRun, Ending, FinishedItem, PlanChanges, UnnamedItems};
 use occystrap_net::context::Context;
 
-/// What a run tells, for the thread that writes.
+/// What a run says, for the thread that writes.
 pub enum Said {
     /// Lines about one thing, on standard error, with nothing between them.
     Text(Vec<String>),
@@ -73,43 +73,41 @@ impl<T: RunEvents> RunEvents for Receivers<T> {
 }
 
 /// Events as JSON: `{"event": "copied", "at": ..., ...}`.
-pub struct JsonLines(Mutex<Sender<Said>>);
+pub struct JsonLines(Sender<Said>);
 
 impl JsonLines {
     /// Sends events to the thread that writes.
     pub fn new(to: Sender<Said>) -> Self {
-        Self(Mutex::new(to))
+        Self(to)
     }
 
     fn tell(&self, event: &str, more: Value) {
-        let line = line(event, more);
-        let to = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The receiver lives as long as the run.
-        let _ = to.send(Said::Event(line));
+        let _ = self.0.send(Said::Event(line(event, more)));
     }
 }
 
-/// Shortest pause that people are told of.
+/// Shortest pause that lines for people name.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
-/// Tells which hosts asked not to be asked for a while: programs of each pause, where `has_events`, and people of long
-/// ones, where `has_lines`.
+/// Sends the pauses that hosts ask for: an event for each, where `has_events`, and a line for each long one, where
+/// `has_lines`.
 pub fn watch_pauses(to: Sender<Said>, has_lines: bool, has_events: bool, context: &Context) {
     let events = has_events.then(|| JsonLines::new(to.clone()));
     // Every request in work meets the same pause.
-    let told = Mutex::new((to, BTreeMap::<String, Instant>::new()));
+    let ends = Mutex::new(BTreeMap::<String, Instant>::new());
     context.counters.traffic().watch_pauses(move |host, wait| {
         if let Some(events) = &events {
             events.tell("paused", json!({ "host": host, "seconds": wait.as_secs() }));
         }
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let is_known = told.1.get(host).is_some_and(|until| now + wait / 2 < *until);
+        let is_known = ends.get(host).is_some_and(|end| now + wait / 2 < *end);
         if has_lines && wait >= LONG_PAUSE && !is_known {
-            told.1.insert(host.to_owned(), now + wait);
+            ends.insert(host.to_owned(), now + wait);
             let line = format!("{host} asks for a pause of {} s", wait.as_secs());
             // The receiver lives as long as the run.
-            let _ = told.0.send(Said::Text(vec![line]));
+            let _ = to.send(Said::Text(vec![line]));
         }
     });
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::events;
-use super::told::told;
+use super::objects::listed;
 use crate::cli::{MirrorOptions, MirrorPruneOptions, MirrorVerifyOptions, OutputFormat};
 use crate::mirror::documents::{self, ExtraImage, Listed, Object, PruneSummary, Subject, Verified};
 use crate::mirror::prune::{self, Pruned};
@@ -41,7 +41,7 @@ pub fn verify(
         part: options.subset.unwrap_or(Part::All),
         only_bad: options.failed,
     };
-    let (ended, problems) = told(host, (&mut *out, &mut *err), |objects| {
+    let (ended, problems) = listed(host, (&mut *out, &mut *err), |objects| {
         verify::verify(file, &ledger, &services, &selection, objects)
     })?;
     let repaired = match options.repair && !ended.is_interrupted {
@@ -111,7 +111,7 @@ fn mend(
     (out, err): Outputs<'_>,
 ) -> Result<(EndedRepair, Listed<Object>)> {
     let again = options.command("repair");
-    let (ended, objects) = told(host, (out, &mut *err), |objects| {
+    let (ended, objects) = listed(host, (out, &mut *err), |objects| {
         Ok(repair::repair(file, ledger, services, &again, objects))
     })?;
     let ended = ended.map_err(|errors| super::all_but_last(errors, err))?;

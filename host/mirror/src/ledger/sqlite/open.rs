@@ -175,7 +175,7 @@ fn check_header(path: &Path) -> Result<()> {
     if header.is_empty() {
         return Err(damaged(path, "it is empty"));
     }
-    // A user who names the file of the mirror, or another text, must not be told to move it away.
+    // The hint for a damaged ledger is to move it away. The file of the mirror, or another text, must stay.
     let is_text = std::str::from_utf8(&header).is_ok_and(|text| !text.contains("\0"));
     if is_text && !MAGIC.starts_with(&header) {
         let message = format!("'{}' is a text file, and not a ledger", path.display());

@@ -1,49 +1,39 @@
-//! What a verification or a repair tells while it works: lines for people, events for programs, and a list for its
-//! document.
+//! The objects that a verification or a repair finds: lines for people, events for programs, and a list for its document.
 
 use std::io::Write;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::mpsc::Sender;
 
 use serde_json::json;
 
 use super::events;
+use super::meanwhile::{lines, showing, write_lines};
 use crate::cli::OutputFormat;
 use crate::mirror::documents::{Listed, Object};
 use crate::mirror::repair::RepairEvents;
 use crate::mirror::verify::VerifyEvents;
 use crate::run::Host;
-use occystrap_base::error::{Error, Result, printable};
+use occystrap_base::error::{Error, Result};
 use occystrap_base::terminal::table::write_json_line;
 
-/// Runs work whose events are shown while it runs. Returns its result, and the objects that it told of.
-pub fn told<T: Send>(
+/// Does work that finds objects, and shows each when it is found. Returns the result of the work, and the objects.
+pub fn listed<T: Send>(
     host: &Host<'_>,
     (out, err): (&mut dyn Write, &mut dyn Write),
     work: impl FnOnce(&Objects) -> Result<T> + Send,
 ) -> Result<(T, Listed<Object>)> {
-    let (say, said) = channel();
     let is_lines = host.global.output_format == OutputFormat::Jsonl;
-    thread::scope(|scope| {
-        let worker = scope.spawn(move || work(&Objects(Mutex::new(say))));
-        let mut listed = Listed::default();
-        for object in said {
-            // The work goes on without its reader.
-            let _ = host.session.bars().above(|| {
-                for line in lines(&object) {
-                    writeln!(err, "{}", printable(&line))?;
-                }
-                match is_lines {
-                    true => write_json_line(out, &event(&object)).and_then(|()| out.flush()),
-                    false => Ok(()),
-                }
-            });
-            listed.push(object);
-        }
-        let outcome = worker.join().unwrap_or_else(|_| Err(Error::interrupted()));
-        outcome.map(|value| (value, listed))
-    })
+    let mut listed = Listed::default();
+    let show = |object: Object| {
+        let written = write_lines(&lines_about(&object), err).and_then(|()| match is_lines {
+            true => write_json_line(out, &event(&object)).and_then(|()| out.flush()),
+            false => Ok(()),
+        });
+        listed.push(object);
+        written
+    };
+    let ended = showing(host, |say| work(&Objects(say)), show);
+    let value = ended.unwrap_or_else(|_| Err(Error::interrupted()))?;
+    Ok((value, listed))
 }
 
 fn event(object: &Object) -> serde_json::Value {
@@ -52,28 +42,25 @@ fn event(object: &Object) -> serde_json::Value {
 }
 
 /// Returns the lines about an object.
-fn lines(object: &Object) -> Vec<String> {
+fn lines_about(object: &Object) -> Vec<String> {
     let Object { state, place, message, hint } = object;
-    let mut lines = vec![match *state {
+    let first = match *state {
         "damaged" => format!("FAILED {place}"),
         "repaired" => format!("repaired {place}: sent again and read back"),
         "right" => format!("right {place}: read back, nothing was sent"),
         state => format!("{state} {place}"),
-    }];
-    lines.extend(message.as_ref().map(|message| format!("  {message}")));
-    lines.extend(hint.as_ref().map(|hint| format!("  hint: {hint}")));
-    lines
+    };
+    lines(first, message.as_ref(), hint.as_ref())
 }
 
-/// Sender of the objects that threads tell of.
-pub struct Objects(Mutex<Sender<Object>>);
+/// Sender of the objects that threads find.
+pub struct Objects(Sender<Object>);
 
 impl Objects {
     fn tell(&self, state: &'static str, place: &str, message: Option<&str>, hint: Option<&str>) {
         let (message, hint) = (message.map(str::to_owned), hint.map(str::to_owned));
-        let object = Object { state, place: place.to_owned(), message, hint };
         // The receiver lives as long as the work.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).send(object);
+        let _ = self.0.send(Object { state, place: place.to_owned(), message, hint });
     }
 
     fn tell_error(&self, state: &'static str, place: &str, why: &Error) {
