@@ -11,9 +11,10 @@ use std::sync::{Arc, OnceLock};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
-use rustix::fs::{Access, AtFlags, FlockOperation};
+use rustix::fs::{Access, AtFlags};
 
 use crate::error::{Error, Kind, Result};
+use crate::files::lock::Locked;
 use crate::terminal::shell::quote;
 
 /// Linux's `PATH_MAX`.
@@ -212,10 +213,10 @@ impl Destination {
         Ok(file.into_std())
     }
 
-    /// Keeps other occystrap processes from changing this directory, or from creating it, until the returned handle is
+    /// Keeps other occystrap processes from changing this directory, or from creating it, until the returned lock is
     /// dropped. Returns `None` while another process holds the lock. The lock is on the directory itself, or on the
     /// nearest one above it that exists: it leaves no file behind.
-    pub fn try_lock(&self) -> io::Result<Option<File>> {
+    pub fn try_lock(&self) -> io::Result<Option<Locked>> {
         let (folder, missing) = self.nearest()?;
         let Some(lock) = try_lock(&folder)? else { return Ok(None) };
         // The directory was created before the lock was taken: another directory must be locked.
@@ -225,13 +226,8 @@ impl Destination {
 }
 
 /// Locks a directory; `None` while another process holds the lock.
-pub fn try_lock(folder: &Dir) -> io::Result<Option<File>> {
-    let handle = folder.open(".")?.into_std();
-    match rustix::fs::flock(handle.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(handle)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(cause) => Err(cause.into()),
-    }
+pub fn try_lock(folder: &Dir) -> io::Result<Option<Locked>> {
+    Locked::try_new(folder.open(".")?.into_std())
 }
 
 fn open_directory(path: &Path) -> Result<Dir> {

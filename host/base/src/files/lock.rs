@@ -1,5 +1,5 @@
-//! Locks on directories, which other processes may hold: a wait, its report to the user, and its end. They leave no
-//! file behind.
+//! Locks on files and directories, which other processes may hold: taking one, a wait and its report to the user, and its
+//! end. A lock on a directory leaves no file behind.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -16,6 +16,37 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Time after which a warning reports the wait. Writing a few small files takes less.
 const REPORTED_AFTER: Duration = Duration::from_secs(1);
+
+/// A file or directory that this process has locked. Dropping it unlocks it.
+///
+/// The lock belongs to the open file, which a child process shares from its fork to its exec (flock(2)). So dropping it
+/// unlocks it in words: closing the file would leave it locked until the child has closed its copy.
+#[derive(Debug)]
+pub struct Locked(File);
+
+impl Locked {
+    /// Locks an open file or directory. Returns `None` while another process, or another opening, has it.
+    pub fn try_new(file: File) -> io::Result<Option<Self>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        }
+    }
+
+    /// Returns what is locked.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing the file, which follows, is the other way to end the lock.
+        let _ = self.0.unlock();
+    }
+}
 
 /// Tries to take a lock until it is free. Errors, of kind `kind`, when an attempt fails and after `patience`; errors
 /// when the user interrupts.
@@ -48,14 +79,25 @@ pub fn wait<T>(
     }
 }
 
-/// Locks a directory that exists. Dropping the returned file unlocks it.
-pub fn folder(kind: Kind, path: &Path, patience: Duration, cancel: &Cancel) -> Result<File> {
-    wait(kind, path, patience, cancel, || {
-        let folder = File::open(path)?;
-        match folder.try_lock() {
-            Ok(()) => Ok(Some(folder)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(cause)) => Err(cause),
-        }
-    })
+/// Locks a directory that exists.
+pub fn folder(kind: Kind, path: &Path, patience: Duration, cancel: &Cancel) -> Result<Locked> {
+    wait(kind, path, patience, cancel, || Locked::try_new(File::open(path)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_lock_is_free_although_a_child_process_still_shares_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || File::open(folder.path()).unwrap();
+        let lock = Locked::try_new(open()).unwrap().unwrap();
+        assert!(Locked::try_new(open()).unwrap().is_none());
+        // A fork shares the open file as a duplicate does.
+        let of_the_child = lock.file().try_clone().unwrap();
+        drop(lock);
+        assert!(Locked::try_new(open()).unwrap().is_some());
+        drop(of_the_child);
+    }
 }

@@ -3,11 +3,12 @@
 //! The lock is one of the operating system on a file beside the ledger, so that the end of a process frees it, also by
 //! SIGKILL. The file stays: it says who has the lock, and that there was a ledger.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::lock::Locked;
 
 /// Bytes of the file that are read at most. It has about a hundred.
 const LONGEST: u64 = 4_096;
@@ -28,7 +29,7 @@ pub struct Holder {
 /// A lock that this process has. Dropping it frees it.
 #[derive(Debug)]
 pub struct RunLock {
-    file: File,
+    file: Locked,
     path: PathBuf,
     holder: Holder,
 }
@@ -68,13 +69,11 @@ impl RunLock {
             |cause| Error::io(Kind::Destination, "lock the ledger with", path.display(), &cause);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(ledger, read(&mut file))),
-            Err(TryLockError::Error(cause)) => return Err(failed(cause)),
-        }
-        let has_ledger = read(&mut file).is_some_and(|holder| holder.has_ledger);
+        let file = options.open(&path).map_err(failed)?;
+        let Some(file) = Locked::try_new(file).map_err(failed)? else {
+            return Err(held(ledger, File::open(&path).ok().and_then(|file| read(&file))));
+        };
+        let has_ledger = read(file.file()).is_some_and(|holder| holder.has_ledger);
         let (pid, host, since) = (std::process::id(), machine(), spelled(utc));
         let mut lock = Self { file, path, holder: Holder { pid, host, since, has_ledger } };
         lock.write()?;
@@ -101,18 +100,16 @@ impl RunLock {
         text.push(b'\n');
         let length = u64::try_from(text.len()).unwrap_or(0);
         // Written first and cut then: the file is never empty, so that it keeps what it says about the ledger.
-        let written = self
-            .file
-            .rewind()
-            .and_then(|()| self.file.write_all(&text))
-            .and_then(|()| self.file.set_len(length));
+        let mut file = self.file.file();
+        let written =
+            file.rewind().and_then(|()| file.write_all(&text)).and_then(|()| file.set_len(length));
         written.map_err(|cause| {
             Error::io(Kind::Destination, "write the lock", self.path.display(), &cause)
         })
     }
 }
 
-fn read(file: &mut File) -> Option<Holder> {
+fn read(mut file: &File) -> Option<Holder> {
     let mut text = Vec::new();
     file.rewind().ok()?;
     file.take(LONGEST).read_to_end(&mut text).ok()?;

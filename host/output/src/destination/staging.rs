@@ -6,7 +6,6 @@
 //! names that no commit could give.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
@@ -18,8 +17,9 @@ use super::commit::{self, recover};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
+use occystrap_base::files::lock::{self, Locked};
+use occystrap_base::files::replace;
 use occystrap_base::files::unnamed::Unnamed;
-use occystrap_base::files::{lock, replace};
 use occystrap_base::limits::LOCK_WAIT;
 
 /// Linux's `NAME_MAX`: bytes of one part of a path. File systems allow no more, some allow less.
@@ -32,7 +32,7 @@ pub struct Staging {
     /// The paths that the plugin has claimed for files, and for how many: those that it writes, and those
     /// that are held back.
     claimed: BTreeMap<String, usize>,
-    lock: Option<File>,
+    lock: Option<Locked>,
     /// Whether to wait until everything is on the disk.
     durable: bool,
 }

@@ -8,7 +8,7 @@
 
 pub mod record;
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub use record::{InstalledPlugin, Record};
 use super::{component_file, ownership};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::files::lock;
+use occystrap_base::files::lock::{self, Locked};
 use occystrap_base::files::regular;
 use occystrap_base::limits::LOCK_WAIT;
 use occystrap_base::oci::Digest;
@@ -181,7 +181,7 @@ impl Installed {
 
     /// Locks the folder itself: no lock file is left, and none can be removed while another process waits for
     /// it.
-    fn lock(&self, cancel: &Cancel) -> Result<File> {
+    fn lock(&self, cancel: &Cancel) -> Result<Locked> {
         lock::folder(Kind::Plugin, &self.folder, LOCK_WAIT, cancel)
     }
 }

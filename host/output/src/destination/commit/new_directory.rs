@@ -2,7 +2,6 @@
 //! reader sees all of it or nothing.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use rustix::io::Errno;
 use super::folders::flush;
 use super::recover::NEW_DIRECTORY;
 use occystrap_base::files::destination::try_lock;
+use occystrap_base::files::lock::Locked;
 use occystrap_base::files::temporary;
 
 /// The ending of the name that is taken where the fixed one is not free. A later run does not find it.
@@ -30,7 +30,7 @@ pub struct NewDirectory {
     building: PathBuf,
     root: Arc<Dir>,
     /// Other processes that find it wait until its commit record has gone.
-    _lock: Option<File>,
+    _lock: Option<Locked>,
 }
 
 impl NewDirectory {
@@ -51,7 +51,7 @@ impl NewDirectory {
         let mut building = PathBuf::from(name);
         // A slash at its end, which an empty path would add, is more than `rmdir` takes.
         building.extend(names);
-        let create = || -> io::Result<(Arc<Dir>, Option<File>)> {
+        let create = || -> io::Result<(Arc<Dir>, Option<Locked>)> {
             folder.create_dir_all(&building)?;
             let root = Arc::new(folder.open_dir(&building)?);
             let lock = try_lock(&root)?;
