@@ -239,21 +239,6 @@ fn a_server_that_asks_for_time_gets_it() {
 }
 
 #[test]
-fn a_host_gets_no_more_requests_a_second_than_the_file_says() {
-    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
-    let many = Mirrored::at(&source, 1, 4);
-    many.write_file(&sandbox, &to(&destination), &[]);
-    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
-    let limit = format!("hosts:\n  {}: {{requests-per-second: 20}}\nimages:", source.url_host());
-    std::fs::write(sandbox.path(FILE), text.replace("images:", &limit)).unwrap();
-    mirror(&sandbox, "run", &["--image-parallel", "4"]).exits(0);
-    let requests = source.requests();
-    let took = requests.last().unwrap().at - requests.first().unwrap().at;
-    let least = std::time::Duration::from_millis(50 * (requests.len() as u64 - 1));
-    assert!(took >= least.mul_f64(0.95), "{} requests in {took:?}", requests.len());
-}
-
-#[test]
 fn a_ledger_belongs_to_one_run_and_one_mirror() {
     let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
     Mirrored::at(&source, 1, 1).write_file(&sandbox, &to(&destination), &[]);

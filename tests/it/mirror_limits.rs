@@ -58,3 +58,51 @@ fn a_run_with_a_time_ends_between_images_and_the_next_one_goes_on() {
     mirror(&sandbox, "run", &["--max-duration", "1h"]).exits(0).says("20/20 images");
     assert_eq!(destination.requests_of("PUT", "/manifests/").len(), 20, "{done} were there");
 }
+
+/// The commands that ask registries, in an order in which each has something to ask.
+const COMMANDS: [&[&str]; 6] = [
+    &["plan"],
+    &["run", "--image-parallel", "4"],
+    &["verify", "--full"],
+    &["repair"],
+    &["prune"],
+    &["prune", "--yes"],
+];
+
+#[test]
+fn a_host_gets_no_more_requests_a_second_than_the_file_says() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let many = Mirrored::at(&source, 1, 4);
+    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let limits: String = [&source, &destination]
+        .map(|registry| format!("  {}: {{requests-per-second: 20}}\n", registry.url_host()))
+        .concat();
+    std::fs::write(sandbox.path(FILE), format!("{text}hosts:\n{limits}")).unwrap();
+    for command in COMMANDS {
+        let before = [&source, &destination].map(|registry| registry.requests().len());
+        mirror(&sandbox, command[0], &command[1..]).exits(0);
+        for (registry, before) in [&source, &destination].into_iter().zip(before) {
+            let requests = &registry.requests()[before..];
+            let [first, .., last] = requests else { continue };
+            let took = last.at - first.at;
+            let least = Duration::from_millis(50 * (requests.len() as u64 - 1)).mul_f64(0.95);
+            assert!(took >= least, "{command:?}: {} requests in {took:?}", requests.len());
+        }
+    }
+}
+
+#[test]
+fn a_plan_uses_no_more_connections_than_the_file_says() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let many = Mirrored::at(&source, 8, 1);
+    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
+    let limit = format!("hosts:\n  {}: {{connections: 1}}\n", source.url_host());
+    std::fs::write(sandbox.path(FILE), text + &limit).unwrap();
+    source.fault("GET", "/tags/list", Fault::Delay(Duration::from_millis(100)), ALWAYS);
+    source.fault("HEAD", "/manifests/", Fault::Delay(Duration::from_millis(100)), ALWAYS);
+    let began = Instant::now();
+    mirror(&sandbox, "plan", &[]).exits(0).prints("8 new");
+    assert!(began.elapsed() >= Duration::from_millis(1_600), "{:?}", began.elapsed());
+}

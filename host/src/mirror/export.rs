@@ -42,7 +42,6 @@ use super::file::MirrorFile;
 use super::plan;
 use super::run::begin;
 use super::services::Services;
-use super::verify::readers;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::layout::{INDEX, MARKER, VERSION as LAYOUT_VERSION, blob};
 use occystrap_base::oci::{Descriptor, Digest};
@@ -191,7 +190,7 @@ impl<L: Ledger> Work<'_, L> {
     }
 
     fn at_once(&self) -> usize {
-        readers(self.file, self.services)
+        self.services.at_once(self.services.session.images_at_once())
     }
 
     fn fail(&self, one: &Named<'_>, error: &Error, failed: &mut Vec<FailedItem>) -> Result<()> {

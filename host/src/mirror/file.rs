@@ -63,6 +63,13 @@ impl MirrorFile {
         session.clone().host_rates(rates)
     }
 
+    /// Returns the number of connections that every host allows; `None` where the file limits none.
+    #[must_use]
+    pub fn connections(&self) -> Option<usize> {
+        let limits = self.document.hosts.iter().filter_map(|host| host.connections);
+        limits.map(|limit| limit.get() as usize).min()
+    }
+
     /// Returns all sources. Lists are read from the folder of the file.
     pub fn sources(&self) -> Result<Vec<Source<'_>>, Vec<Error>> {
         let folder = self.path.parent().unwrap_or(Path::new(""));

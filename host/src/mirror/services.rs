@@ -29,6 +29,8 @@ pub struct Services<'s> {
     pub catalog: Catalog,
     /// The context.
     pub context: Context,
+    /// Requests at a time that every host allows; `None` where no host has a limit.
+    connections: Option<usize>,
     /// The command that tries an image again, for hints.
     pub again: String,
     /// The tags of layouts.
@@ -65,13 +67,23 @@ impl<L: Holdings + Send + Sync> BlobRecord for LedgerRecord<L> {
 }
 
 impl<'s> Services<'s> {
-    /// Prepares the services of one run.
-    pub fn new(session: &'s Session, again: String) -> Result<Self> {
+    /// Prepares the services of one run. `connections` is the limit of [`Services::at_once`].
+    pub fn new(session: &'s Session, connections: Option<usize>, again: String) -> Result<Self> {
         let clients = session.clients();
         let (catalog, context) = (session.catalog()?, session.context()?);
         let (layouts, digest_tags) = (Layouts::default(), Mutex::default());
         let exported = None;
-        Ok(Self { session, clients, catalog, context, again, layouts, exported, digest_tags })
+        Ok(Self {
+            session,
+            clients,
+            catalog,
+            context,
+            connections,
+            again,
+            layouts,
+            exported,
+            digest_tags,
+        })
     }
 
     /// Notes all tags of a repository. Those that belong to other images, by their digests, are kept.
@@ -140,12 +152,18 @@ impl<'s> Services<'s> {
         self.repository(&Uri::parse(&format!("registry://{reference}"))?)
     }
 
+    /// Returns how much is done at a time where `usual` is usual: no more than the limit of each host allows, and at least 1.
+    #[must_use]
+    pub fn at_once(&self, usual: usize) -> usize {
+        self.connections.map_or(usual, |limit| limit.min(usual)).max(1)
+    }
+
     /// Waits for the end of requests.
     pub fn wait<T>(&self, requests: impl Future<Output = T>) -> T {
         self.context.runtime.block_on(requests)
     }
 
-    /// Runs a request for each of `items`, at most `most` at a time. The results have the order of the items. Errors
+    /// Runs a request for each of `items`, at most `most` at a time, and no more than the hosts allow. The results have the order of the items. Errors
     /// when the user interrupts.
     pub fn each<T, R, F>(
         &self,
@@ -157,12 +175,13 @@ impl<'s> Services<'s> {
         F: Future<Output = R> + Send + 'static,
         R: Send + 'static,
     {
+        let most = self.at_once(most);
         let mut items = items.into_iter().enumerate();
         let mut results: Vec<Option<R>> = Vec::new();
         self.wait(async {
             let mut tasks = JoinSet::new();
             loop {
-                while tasks.len() < most.max(1) {
+                while tasks.len() < most {
                     let Some((index, item)) = items.next() else { break };
                     let answer = request(item);
                     results.push(None);

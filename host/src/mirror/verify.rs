@@ -102,7 +102,7 @@ pub fn verify<L: Ledger>(
         places: Places::new(ledger, services),
         plugins: Plugins::new(&services.catalog),
         budget: Budget::new(until, selection.bytes(), services.context.cancel.clone()),
-        readers: readers(file, services),
+        readers: services.at_once(services.session.images_at_once()),
         counts: Mutex::default(),
         seen: Mutex::default(),
         hasher: RandomState::new(),
@@ -124,14 +124,6 @@ pub fn verify<L: Ledger>(
     }
     let is_cut = work.budget.is_over() || work.cut.load(Ordering::Relaxed) > 0;
     Ok(EndedVerification { run: begun.id, counts, is_cut, is_interrupted, took: started.elapsed() })
-}
-
-/// Returns the number of blobs that are read at a time: within the limits of all hosts.
-pub fn readers(file: &MirrorFile, services: &Services<'_>) -> usize {
-    let limits = file.document.hosts.iter().filter_map(|host| host.connections);
-    let least = limits.map(|limit| limit.get() as usize).min();
-    let usual = services.session.images_at_once();
-    least.map_or(usual, |least| least.min(usual)).max(1)
 }
 
 struct Verification<'v, L> {
@@ -330,7 +322,9 @@ impl<L: Ledger> Verification<'_, L> {
             };
             Ok(self.budget.begin(bytes)?.then_some((item, receipt)))
         };
-        each_next(next, AT_A_TIME, |(item, receipt)| self.image(&item, receipt.as_deref()))
+        each_next(next, self.services.at_once(AT_A_TIME), |(item, receipt)| {
+            self.image(&item, receipt.as_deref())
+        })
     }
 
     fn is_read_whole(&self, item: &Item) -> bool {

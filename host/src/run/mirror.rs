@@ -16,6 +16,7 @@ use std::time::Duration;
 use self::events::{JsonLines, Receivers, Said};
 use self::meanwhile::{lines, showing, write_lines};
 use super::{Host, printed};
+use crate::Session;
 use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
 use crate::mirror::report::Target;
 use crate::mirror::run::{EndedRun, RunEvents};
@@ -90,6 +91,15 @@ fn read(options: &MirrorOptions, err: &mut dyn Write) -> Result<MirrorFile> {
     MirrorFile::read(&options.file).map_err(|errors| all_but_last(errors, err))
 }
 
+/// Prepares the services of a command for the images of a file. `session` is limited to what the file allows.
+fn services<'s>(
+    file: &MirrorFile,
+    session: &'s Session,
+    options: &MirrorOptions,
+) -> Result<Services<'s>> {
+    Services::new(session, file.connections(), options.command("retry"))
+}
+
 fn plan(
     options: &PlanOptions,
     host: &Host<'_>,
@@ -101,7 +111,8 @@ fn plan(
         true => Some(file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?),
         false => None,
     };
-    let services = Services::new(&host.session, options.mirror.command("retry"))?;
+    let session = file.limited(&host.session);
+    let services = services(&file, &session, &options.mirror)?;
     let made = mirror::preview::preview(&file, &services, ledger.as_ref(), &options.only);
     let preview = made.map_err(|errors| all_but_last(errors, err))?;
     let code = match () {
@@ -137,7 +148,7 @@ fn work(
     }
     let ledger = Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?);
     let session = file.limited(&host.session);
-    let services = Services::new(&session, options.mirror.command("retry"))?;
+    let services = services(&file, &session, &options.mirror)?;
     let job = Job {
         file: &file,
         ledger: &ledger,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::{Host, printed};
 use super::meanwhile::{lines, showing, write_lines};
-use super::{Job, all_but_last, carry_out, read};
+use super::{Job, all_but_last, carry_out, read, services};
 use crate::cli::{MirrorExportOptions, MirrorImportOptions, OutputFormat};
 use crate::mirror::export::{Counts, EndedExport, ExportEvents};
 use crate::mirror::import::Import;
@@ -38,7 +38,7 @@ pub fn export(
     let file = read(&options.mirror, err)?;
     let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?;
     let session = file.limited(&host.session);
-    let services = Services::new(&session, options.mirror.command("retry"))?;
+    let services = services(&file, &session, &options.mirror)?;
     let since = options.since.map(RunId);
     let is_quiet = host.global.quiet || host.global.output_format != OutputFormat::Text;
     let work = |say| {
@@ -169,7 +169,7 @@ pub fn import(
     }
     let session = host.session.clone();
     let again = again(options);
-    let mut services = Services::new(&session, again.clone())?;
+    let mut services = Services::new(&session, None, again.clone())?;
     let import = Import::open(&options.from, &options.to, &services.context);
     let import = import.map_err(|errors| all_but_last(errors, err))?;
     let (export, run) = (import.export.id, RunId(import.export.document.run));

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::events;
 use super::objects::listed;
+use super::{events, services};
 use crate::cli::{MirrorOptions, MirrorPruneOptions, MirrorVerifyOptions, OutputFormat};
 use crate::mirror::documents::{self, ExtraImage, Listed, Object, PruneSummary, Subject, Verified};
 use crate::mirror::prune::{self, Pruned};
@@ -32,7 +32,8 @@ pub fn verify(
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
     let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
-    let services = Services::new(&host.session, options.mirror.command("retry"))?;
+    let session = file.limited(&host.session);
+    let services = services(file, &session, &options.mirror)?;
     let selection = Selection {
         level: if options.full { Level::Full } else { Level::Fast },
         max_duration: options.duration(),
@@ -92,7 +93,8 @@ pub fn repair(
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
     let ledger = file.open_ledger(options.ledger.as_deref(), Access::Write)?;
-    let services = Services::new(&host.session, options.command("retry"))?;
+    let session = file.limited(&host.session);
+    let services = services(file, &session, options)?;
     let (ended, objects) = mend(file, &ledger, &services, options, host, (out, err))?;
     if let Some(is_line) = is_line(host) {
         let name = file.name();
@@ -126,6 +128,8 @@ pub fn prune(
     host: &Host<'_>,
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
+    let session = file.limited(&host.session);
+    let services = services(file, &session, &options.mirror)?;
     let format = host.global.output_format;
     let name = file.name();
     let mut listed = Listed::default();
@@ -143,7 +147,6 @@ pub fn prune(
     };
     if options.yes {
         let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
-        let services = Services::new(&host.session, options.mirror.command("retry"))?;
         let (mut deleted, mut gone, mut stays) = (0, 0, 0);
         let outcome = prune::delete(file, &ledger, &services, |item, pruned| {
             match pruned {
@@ -161,7 +164,6 @@ pub fn prune(
         writeln!(err, "Prune: {done} deleted, {stays} stay").map_err(printed)?;
     } else {
         let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?;
-        let services = Services::new(&host.session, options.mirror.command("retry"))?;
         let unnamed = prune::unnamed(file, &ledger, &services);
         let unnamed = unnamed.map_err(|errors| super::all_but_last(errors, err))?;
         for item in &unnamed.extra {
