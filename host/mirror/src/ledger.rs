@@ -89,9 +89,6 @@ pub trait Queue {
     /// Returns how many items are open in a run, and when the next one is ready.
     fn open_items(&self, run: RunId) -> Result<OpenItems>;
 
-    /// Names the items that failed, are blocked or dead again, in a run that has begun. Returns their number.
-    fn plan_failures(&self, run: RunId) -> Result<u64>;
-
     /// Closes a run with the totals of the caller, as JSON. Of several callers exactly one gets [`RunEnd::Closed`].
     fn finish_run(&self, run: RunId, totals: &str) -> Result<RunEnd>;
 

@@ -188,19 +188,3 @@ fn forget_plan(transaction: &Transaction<'_>, run: RunId) -> Result<(), Fault> {
     )?;
     Ok(())
 }
-
-/// Names all failures again.
-pub fn plan_failures(transaction: &Transaction<'_>, run: RunId) -> Result<u64, Fault> {
-    let failures = words(State::ALL.iter().filter(|state| state.is_failure()));
-    let unobject = format!(
-        "DELETE FROM object WHERE item IN (SELECT id FROM item WHERE state IN ({failures}))"
-    );
-    transaction.execute(&unobject, [])?;
-    let set = format!(
-        "UPDATE item SET run = ?1, state = ?2, attempt = 0, since = 0, not_before = 0, verdict = NULL,
-         error_class = NULL, error = NULL, hint = NULL, bytes_sent = 0, bytes_mounted = 0, ended = NULL
-         WHERE state IN ({failures})"
-    );
-    let changed = transaction.execute(&set, params![run.0, State::Planned])?;
-    Ok(u64::try_from(changed).unwrap_or(u64::MAX))
-}

@@ -124,12 +124,6 @@ impl Queue for Sqlite {
         self.read("count open items", |connection| claim::open_items(connection, run, now))
     }
 
-    fn plan_failures(&self, run: RunId) -> Result<u64> {
-        self.write("plan failed items", Sync::Now, |transaction| {
-            plan::plan_failures(transaction, run)
-        })
-    }
-
     fn finish_run(&self, run: RunId, totals: &str) -> Result<RunEnd> {
         let now = self.clock.utc();
         self.write("finish the run", Sync::Now, |transaction| {

@@ -30,7 +30,6 @@ enum Call {
     Jump(i64),
     Crash,
     FinishRun,
-    PlanFailures,
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -48,7 +47,6 @@ fn call() -> impl Strategy<Value = Call> {
         2 => (-40_000..40_000_i64).prop_map(Call::Jump),
         2 => Just(Call::Crash),
         2 => Just(Call::FinishRun),
-        1 => Just(Call::PlanFailures),
     ]
 }
 
@@ -249,17 +247,6 @@ impl<'a, W: World> Model<'a, W> {
         }
     }
 
-    fn plan_failures(&mut self) {
-        let failures = self.known.iter_mut().filter(|(_, known)| known.state.is_failure());
-        let mut count = 0;
-        for (n, known) in failures {
-            *known = Known { state: State::Planned, attempt: 0, run: self.run, ..*known };
-            self.ended.remove(n);
-            count += 1;
-        }
-        assert_eq!(self.ledger().plan_failures(self.run).unwrap(), count);
-    }
-
     fn apply(&mut self, call: &Call) {
         match *call {
             Call::Begin(file) => self.begin(file),
@@ -286,7 +273,6 @@ impl<'a, W: World> Model<'a, W> {
                 self.begin(self.file);
             }
             Call::FinishRun => self.finish_run(),
-            Call::PlanFailures => self.plan_failures(),
         }
     }
 
