@@ -13,6 +13,7 @@
 //! | [`preview`] | what a run would do |
 //! | `look`, `layouts`, `pending` | what source and destination have now, of many items at a time |
 //! | `referrers` | which referrers an item wants, and when they are asked for again |
+//! | `repositories` | which destinations are new, what the ledger knows of them, and when the run is done with one |
 //! | `pulls` | images that wait because the registry of their source gives few pulls |
 //! | `item`, `hint` | one item: it is unchanged, or it is moved and verified; what a user can do about its error |
 //! | [`mod@run`] | the workers of a run |
@@ -54,6 +55,7 @@ mod pulls;
 mod referrers;
 pub mod repair;
 pub mod report;
+mod repositories;
 pub mod run;
 pub mod selection;
 mod services;

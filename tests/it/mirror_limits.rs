@@ -78,7 +78,8 @@ fn a_host_gets_no_more_requests_a_second_than_the_file_says() {
     let limits: String = [&source, &destination]
         .map(|registry| format!("  {}: {{requests-per-second: 20}}\n", registry.url_host()))
         .concat();
-    std::fs::write(sandbox.path(FILE), format!("{text}hosts:\n{limits}")).unwrap();
+    std::fs::write(sandbox.path(FILE), format!("{text}prune: {{extra: delete}}\nhosts:\n{limits}"))
+        .unwrap();
     for command in COMMANDS {
         let before = [&source, &destination].map(|registry| registry.requests().len());
         mirror(&sandbox, command[0], &command[1..]).exits(0);

@@ -67,7 +67,8 @@ pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
     Some(record)
 }
 
-/// Returns the record of an item that an error ended. `file` is the path of FILE, for the hint of an error that has none.
+/// Returns the record of an item that an error ended. `again` is the command that tries it again, for the hint of an error that has
+/// none.
 pub fn failed(error: &Error, again: &str) -> Option<FinishedItem> {
     let lasting = Ending::Failed(Verdict::NotVerified);
     let (class, ending) = match error.kind() {

@@ -6,12 +6,8 @@ use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::record::Proof;
 use occystrap_net::registry::Repository;
 use occystrap_net::uri::Uri;
-use std::collections::{BTreeMap, HashSet};
 
-use super::plan::host_and_repository;
 use super::services::Services;
-use super::tags::AT_A_TIME;
-use occystrap_mirror::ledger::Ledger;
 
 /// What source and destination have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,35 +101,4 @@ impl Question {
         let (source, destination) = tokio::join!(of_source, of_destination);
         Ok(Seen { source: source?, destination: destination?, is_proved: false })
     }
-}
-
-/// Returns the repositories of registries that have nothing yet. Those of which the ledger knows a blob are not asked for.
-pub fn new_targets(
-    items: &[Item<'_>],
-    ledger: &impl Ledger,
-    services: &Services<'_>,
-) -> Result<HashSet<(String, String)>> {
-    let mut unknown = BTreeMap::new();
-    for item in items {
-        let uri = &item.destination.uri;
-        let name = host_and_repository(uri);
-        if !uri.starts_with("registry://") || unknown.contains_key(&name) {
-            continue;
-        }
-        let is_known = !ledger.links(&name.0, &name.1, None, 1)?.is_empty();
-        unknown.insert(name, (!is_known).then(|| uri.clone()));
-    }
-    let unknown = unknown.into_iter().filter_map(|(name, uri)| Some((name, uri?)));
-    let repositories =
-        unknown.map(|(name, uri)| Ok((name, services.repository(&Uri::parse(&uri)?)?)));
-    let repositories = repositories.collect::<Result<Vec<_>>>()?;
-    let found = services.each(repositories, AT_A_TIME, |(name, repository)| async move {
-        // A registry that refuses the list is asked for each image.
-        let is_new = matches!(repository.tags().await, Ok(None));
-        if is_new {
-            repository.note_new();
-        }
-        is_new.then_some(name)
-    })?;
-    Ok(found.into_iter().flatten().collect())
 }

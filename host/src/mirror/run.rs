@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use super::by_receipt;
 use super::file::MirrorFile;
 use super::item::{self, Attempt};
-use super::look::{self, Question, Seen};
+use super::look::{Question, Seen};
 use super::pending::{ASKED, Pending};
-use super::plan::{self, host_and_repository};
+use super::plan;
 use super::pulls::Pulls;
 use super::referrers;
+use super::repositories::Repositories;
 use super::services::Services;
 use occystrap_base::error::{Error, Result};
 use occystrap_mirror::expand::Item;
@@ -28,9 +29,7 @@ use occystrap_mirror::ledger::record::{
     PlanChanges, RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
-use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, LONGEST_PAGE, Ledger};
-use occystrap_net::registry::{BlobProof, KnownBlob};
-use occystrap_net::uri::Uri;
+use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, Ledger};
 use occystrap_verify::receipt::plugins::Plugins;
 
 /// Items that are claimed beside those, so that a question is at hand when an answer comes. A process that is killed counts
@@ -144,9 +143,8 @@ pub fn run<L: Ledger + 'static>(
         worker: &worker,
         items: plan.items.iter().map(|item| (&*item.destination.name, item)).collect(),
         limits: limits.collect(),
-        new: look::new_targets(&plan.items, &**ledger, services).map_err(one)?,
+        repositories: Repositories::of(&plan.items, &**ledger, services).map_err(one)?,
         until: options.max_duration.and_then(|most| started.checked_add(most)),
-        seeded: Mutex::default(),
         held: Mutex::default(),
         wake: Condvar::new(),
     };
@@ -214,12 +212,9 @@ struct Work<'r, L> {
     items: HashMap<&'r str, &'r Item<'r>>,
     /// Items in work at most, by host.
     limits: BTreeMap<String, u32>,
-    /// Repositories that had nothing when the run began: host and name.
-    new: HashSet<(String, String)>,
+    repositories: Repositories<'r, L>,
     /// When no more images are begun.
     until: Option<Instant>,
-    /// Repositories whose blobs were read from the ledger.
-    seeded: Mutex<HashSet<(String, String)>>,
     /// Leases of this process, and whether an item failed.
     held: Mutex<(HashSet<Lease>, bool)>,
     /// Wakes the thread that claims.
@@ -372,8 +367,11 @@ impl<'r, L: Ledger> Work<'r, L> {
     /// Asks for the first of the images that waited, which says how many pulls its host gives now.
     fn after_pause(&self, mut moves: VecDeque<Move<'r>>) -> Result<VecDeque<Move<'r>>> {
         let Some((lease, item, seen)) = moves.pop_front() else { return Ok(moves) };
-        let questions = vec![Question::about(item, false, self.services)?];
-        match self.services.each(questions, 1, Question::ask)?.pop() {
+        let answer = match Question::about(item, false, self.services) {
+            Ok(question) => self.services.each([question], 1, Question::ask)?.pop(),
+            Err(error) => Some(Err(error)),
+        };
+        match answer {
             Some(Err(error)) => self.finish(lease, item, failed(&error, self.services)?, &[])?,
             _ => moves.push_front((lease, item, seen)),
         }
@@ -414,8 +412,7 @@ impl<'r, L: Ledger> Work<'r, L> {
                 continue;
             }
             let settings = &item.entry.settings;
-            let is_new = self.new.contains(&host_and_repository(&item.destination.uri))
-                && settings.keeps_digest();
+            let is_new = self.repositories.is_new(item) && settings.keeps_digest();
             match Question::about(item, is_new, self.services) {
                 Ok(question) => {
                     let question = question.after(known.proof);
@@ -467,7 +464,7 @@ impl<'r, L: Ledger> Work<'r, L> {
             let Ok((lease, item, seen)) = next else { return Ok(()) };
             let attempt = match self.services.context.cancel.check() {
                 Ok(()) => {
-                    self.seed(item)?;
+                    self.repositories.seed(item)?;
                     self.events.started(item);
                     item::move_item(item, &seen, self.services)
                 }
@@ -480,33 +477,6 @@ impl<'r, L: Ledger> Work<'r, L> {
                 Some(record) => self.finish(lease, item, record, &attempt.blobs)?,
                 // The lease is given back when the run ends.
                 None => self.drop_lease(lease),
-            }
-        }
-    }
-
-    /// Tells the client of the destination which blobs the ledger knows in its repository. They are not sent again, and
-    /// are verified again.
-    fn seed(&self, item: &Item<'_>) -> Result<()> {
-        let uri = &item.destination.uri;
-        let mut seeded = self.seeded.lock().unwrap_or_else(PoisonError::into_inner);
-        let (host, repo) = host_and_repository(uri);
-        if !uri.starts_with("registry://") || !seeded.insert((host.clone(), repo.clone())) {
-            return Ok(());
-        }
-        let repository = self.services.repository(&Uri::parse(uri)?)?;
-        let mut after = None;
-        loop {
-            let links = self.ledger.links(&host, &repo, after.as_ref(), LONGEST_PAGE)?;
-            for link in links.iter().filter(|link| link.state != BlobState::Bad) {
-                let blob = KnownBlob { size: link.size, proof: BlobProof::Sent, diff_id: None };
-                repository.note_blob(link.digest, blob);
-            }
-            if !links.is_empty() {
-                repository.note_recorded();
-            }
-            match links.last() {
-                Some(last) if links.len() == LONGEST_PAGE => after = Some(last.digest),
-                _ => return Ok(()),
             }
         }
     }
@@ -532,8 +502,7 @@ impl<'r, L: Ledger> Work<'r, L> {
             }
         }
         let written = self.ledger.finish(lease, &record)?;
-        self.ended(lease, item, record, written);
-        Ok(())
+        self.ended(lease, item, record, written)
     }
 
     /// Records the ends of items that were not moved, in one transaction.
@@ -544,13 +513,19 @@ impl<'r, L: Ledger> Work<'r, L> {
         let records: Vec<_> = ended.iter().map(|(lease, _, record)| (*lease, record)).collect();
         let written = self.ledger.finish_all(&records)?;
         for ((lease, item, record), written) in ended.into_iter().zip(written) {
-            self.ended(lease, item, record, written);
+            self.ended(lease, item, record, written)?;
         }
         Ok(())
     }
 
     /// Tells that an item has ended.
-    fn ended(&self, lease: Lease, item: &Item<'_>, mut record: FinishedItem, written: LeaseWrite) {
+    fn ended(
+        &self,
+        lease: Lease,
+        item: &Item<'_>,
+        mut record: FinishedItem,
+        written: LeaseWrite,
+    ) -> Result<()> {
         if written == LeaseWrite::Recorded(State::Dead) {
             // It was the last attempt.
             record.ending = Ending::Failed(Verdict::NotVerified);
@@ -560,6 +535,10 @@ impl<'r, L: Ledger> Work<'r, L> {
         }
         self.drop_lease(lease);
         self.events.ended(item, &record);
+        match written {
+            LeaseWrite::Recorded(state) if !state.is_open() => self.repositories.ended(item),
+            _ => Ok(()),
+        }
     }
 
     fn drop_lease(&self, lease: Lease) {

@@ -135,6 +135,11 @@ impl Repository {
         &self.0.endpoint
     }
 
+    /// Returns the sessions of the client.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
     /// Returns what this run has learned of blobs.
     pub(super) fn known_blobs(&self) -> &KnownBlobs {
         &self.0.known

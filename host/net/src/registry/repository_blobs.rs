@@ -87,13 +87,26 @@ impl Repository {
         let mut known = self.known_blobs().lock();
         let (host, name) = (known.name(self.endpoint().as_str()), known.name(self.name()));
         known.links.retain(|(at, of, _), _| *at != host || *of != name);
-        for ((at, _), places) in &mut known.places {
+        known.places.retain(|(at, _), places| {
             if *at == host {
                 places.retain(|place| *place != name);
             }
-        }
+            !places.is_empty()
+        });
         known.new.remove(&(Arc::clone(&host), Arc::clone(&name)));
         known.recorded.remove(&(host, name));
+    }
+
+    /// Forgets everything that was learned of this repository, with its tokens: no more work is done in it.
+    pub fn forget(&self) {
+        self.forget_blobs();
+        let mut known = self.known_blobs().lock();
+        let (host, name) = (known.name(self.endpoint().as_str()), known.name(self.name()));
+        known.tags.retain(|(at, of, _), _| *at != host || *of != name);
+        known.agreements.remove(&(host, Arc::clone(&name)));
+        known.names.remove(&name);
+        drop(known);
+        self.sessions().forget(self.host(), self.name());
     }
 
     /// Returns another repository of the registry that has a blob.
@@ -209,5 +222,44 @@ impl Repository {
             // An error says that the other transfer has ended.
             while other.changed().await.is_ok() {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Reference, RegistryClient};
+    use super::*;
+    use crate::http::settings::Settings;
+    use occystrap_base::cancel::Cancel;
+
+    #[test]
+    fn of_a_forgotten_repository_nothing_is_kept_and_all_of_the_others() {
+        let client = RegistryClient::new(&Settings::default(), Cancel::default());
+        let client = client.unwrap().for_many_images();
+        let at = |name: &str| {
+            let reference = Reference::parse(&format!("localhost:5000/{name}")).unwrap();
+            client.repository_to_push(&reference, Arc::default()).unwrap()
+        };
+        let (one, other) = (at("a/b"), at("a/bc"));
+        let digest = Digest::of(b"a layer");
+        for repository in [&one, &other] {
+            repository.note_sent(digest, 7);
+            repository.note_tag("1", None);
+            repository.note_new();
+            repository.note_agreement();
+        }
+        one.widened("repository:a/bc:pull");
+        let sessions = one.sessions().len();
+        one.forget();
+        assert_eq!(one.sessions().len(), sessions - 2);
+        let known = one.known_blobs().lock();
+        assert_eq!((known.links.len(), known.tags.len(), known.new.len()), (1, 1, 1));
+        assert_eq!((known.agreements.len(), known.places.len()), (1, 1));
+        assert!(known.names.iter().all(|name| **name != *one.name()));
+        drop(known);
+        assert_eq!(one.other_with_blob(digest).as_deref(), Some("a/bc"));
+        other.forget();
+        let known = one.known_blobs().lock();
+        assert!(known.links.is_empty() && known.tags.is_empty() && known.places.is_empty());
     }
 }

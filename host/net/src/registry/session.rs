@@ -62,6 +62,17 @@ impl Sessions {
         });
         session.clone()
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Forgets the sessions of a host whose scope begins with a repository. Requests that use one keep it.
+    pub(super) fn forget(&self, host: &str, repository: &str) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|(at, scope), _| at != host || !scope::is_of(scope, repository));
+    }
 }
 
 /// The authentication that a registry last accepted, for one repository and one scope.

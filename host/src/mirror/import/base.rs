@@ -1,8 +1,8 @@
 //! Whether a destination has what an export builds on.
 //!
 //! The ledger of the imports says which exports are there. Where it knows none, or others were imported since, the
-//! destination is asked for every image that is as an earlier export brought it. Layers that earlier exports carried are asked for in any case: a registry can
-//! lose them.
+//! destination is asked for every image that is as an earlier export brought it. Layers that earlier exports carried are
+//! asked for in any case: a registry can lose them.
 
 use std::collections::{BTreeMap, HashMap};
 
