@@ -157,6 +157,12 @@ fn failures_are_reported_readably() {
     note("the manifest is refused", said.stderr.replace(&stage.registry.url_host(), "[to]"));
 
     let stage = Stage::new();
+    stage.registry.fault("PUT", "/manifests/", Fault::status(413), ALWAYS);
+    let said = stage.run(&[]);
+    said.exits(1);
+    note("the manifest is too large", said.stderr.replace(&stage.registry.url_host(), "[to]"));
+
+    let stage = Stage::new();
     stage.registry.say_digest(Digest::of(b"other"));
     let said = stage.run(&["-j", "1"]);
     said.exits(1);

@@ -178,7 +178,13 @@ impl Repository {
         if answer.status().is_success() {
             return check_stored(&answer, digest, &place);
         }
-        let (error, body) = self.push_error(&place, "the manifest", &mut answer).await;
+        let (mut error, body) = self.push_error(&place, "the manifest", &mut answer).await;
+        if answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            error = error.hint(
+                "the registry, or a proxy before it, limits the size of a manifest: most take 4 MiB, in which \
+                 annotations and 'data' of descriptors count",
+            );
+        }
         if answer.status().is_client_error() && self.gives(target, &bytes).await? {
             tracing::debug!(target, %digest, %error, "the manifest is there already");
             return Ok(());
