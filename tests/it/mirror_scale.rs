@@ -36,7 +36,7 @@ const RUN_KIB: u64 = 64 * 1024;
 const UNOPTIMISED_KIB: u64 = 96 * 1024;
 
 /// Memory that four times as many images may add, in KiB.
-const GROWTH_KIB: u64 = 8 * 1024;
+const GROWTH_KIB: u64 = 16 * 1024;
 
 /// The variable that names another binary.
 const BINARY: &str = "OCCYSTRAP_SCALE_BINARY";
