@@ -59,6 +59,25 @@ fn a_run_with_a_time_ends_between_images_and_the_next_one_goes_on() {
     assert_eq!(destination.requests_of("PUT", "/manifests/").len(), 20, "{done} were there");
 }
 
+#[test]
+fn an_image_waits_as_long_as_its_server_asks_for() {
+    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let many = Mirrored::at(&source, 1, 1);
+    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    source.fault("GET", "/manifests/", Fault::too_many("600"), ALWAYS);
+    let flags = ["--retries", "0", "--max-duration", "1s", "-O", "jsonl"];
+    let ran = mirror(&sandbox, "run", &flags);
+    ran.exits(130).says("later ").says(": again in 10m00s").says("answered 429");
+    let events = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let events: Vec<serde_json::Value> = events.collect();
+    let retry = events.iter().find(|event| event["event"] == "retry").unwrap();
+    assert_eq!(retry["seconds"], 600);
+    // The next run asks for it again at its time.
+    let before = source.requests_of("GET", "/manifests/").len();
+    mirror(&sandbox, "run", &["--max-duration", "1s"]).exits(130);
+    assert_eq!(source.requests_of("GET", "/manifests/").len(), before);
+}
+
 /// The commands that ask registries, in an order in which each has something to ask.
 const COMMANDS: [&[&str]; 6] = [
     &["plan"],

@@ -7,6 +7,8 @@
 mod difference;
 mod text;
 
+use std::time::Duration;
+
 pub use self::difference::{Side, with_sides};
 pub use self::text::{io_reason, is_unprintable, one_line, printable};
 
@@ -77,6 +79,8 @@ struct Inner {
     origin: Option<FaultOrigin>,
     /// Whether this is an interruption whose effect is not known.
     is_bare: bool,
+    /// How long the server asked to wait.
+    asked_wait: Option<Duration>,
 }
 
 /// Message of an interruption whose effect is not known.
@@ -87,8 +91,8 @@ impl Error {
     /// source cannot drive a terminal.
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
         let message = printable(message.as_ref());
-        let (hint, difference, origin, is_bare) = (None, None, None, false);
-        Self(Box::new(Inner { kind, message, hint, difference, origin, is_bare }))
+        let (hint, difference, origin, is_bare, asked_wait) = (None, None, None, false, None);
+        Self(Box::new(Inner { kind, message, hint, difference, origin, is_bare, asked_wait }))
     }
 
     /// Creates an error about the command line.
@@ -178,6 +182,19 @@ impl Error {
     pub fn hint(mut self, hint: impl AsRef<str>) -> Self {
         self.0.hint = Some(printable(hint.as_ref()));
         self
+    }
+
+    /// Adds how long the server asked to wait before the next request (RFC 9110, 10.2.3).
+    #[must_use]
+    pub fn with_asked_wait(mut self, wait: Option<Duration>) -> Self {
+        self.0.asked_wait = wait;
+        self
+    }
+
+    /// Returns how long the server asked to wait before the next request.
+    #[must_use]
+    pub fn asked_wait(&self) -> Option<Duration> {
+        self.0.asked_wait
     }
 
     /// Puts the place in front of the message: `PLACE: MESSAGE`.

@@ -67,9 +67,10 @@ pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
     Some(record)
 }
 
-/// Returns the record of an item that an error ended. `again` is the command that tries it again, for the hint of an error that has
-/// none.
+/// Returns the record of an item that an error ended. `again` is the command that tries it again, for the hint of an error
+/// that has none.
 pub fn failed(error: &Error, again: &str) -> Option<FinishedItem> {
+    let later = Ending::Retry { asked_wait: error.asked_wait().map(|wait| wait.as_secs()) };
     let lasting = Ending::Failed(Verdict::NotVerified);
     let (class, ending) = match error.kind() {
         _ if error.origin() == Some(FaultOrigin::NoSuchPlatform) => ("no-such-platform", lasting),
@@ -77,12 +78,10 @@ pub fn failed(error: &Error, again: &str) -> Option<FinishedItem> {
         _ if error.origin() == Some(FaultOrigin::WrongAtDestination) => {
             ("verification", Ending::Failed(Verdict::Failed))
         }
-        _ if error.origin() == Some(FaultOrigin::UnreadAtDestination) => {
-            ("network", Ending::Retry { asked_wait: None })
-        }
+        _ if error.origin() == Some(FaultOrigin::UnreadAtDestination) => ("network", later),
         Kind::Network if error.origin() == Some(FaultOrigin::Lasting) => ("refused", lasting),
-        Kind::Network => ("network", Ending::Retry { asked_wait: None }),
-        Kind::Changed => ("changed", Ending::Retry { asked_wait: None }),
+        Kind::Network => ("network", later),
+        Kind::Changed => ("changed", later),
         Kind::NotFound => ("source-missing", Ending::Failed(Verdict::NotVerified)),
         Kind::Auth => ("login", Ending::Failed(Verdict::NotVerified)),
         Kind::Source => ("source-damaged", Ending::Failed(Verdict::NotVerified)),

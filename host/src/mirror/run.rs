@@ -69,8 +69,8 @@ pub trait RunEvents: Sync {
     fn started(&self, _item: &Item<'_>) {}
     /// No item of a host is moved for some time, because it gives fewer pulls than the file wants to leave.
     fn paused(&self, host: &str, pulls_left: u64, pause: Duration);
-    /// An item has ended, or waits for another attempt.
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem);
+    /// An item has ended, or waits so many seconds for another attempt.
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>);
 }
 
 /// A run that has ended.
@@ -534,10 +534,14 @@ impl<'r, L: Ledger> Work<'r, L> {
             self.held().1 = true;
         }
         self.drop_lease(lease);
-        self.events.ended(item, &record);
+        let wait = match written {
+            LeaseWrite::Postponed(wait) => Some(wait),
+            LeaseWrite::Recorded(_) | LeaseWrite::Stale => None,
+        };
+        self.events.ended(item, &record, wait);
         match written {
-            LeaseWrite::Recorded(state) if !state.is_open() => self.repositories.ended(item),
-            _ => Ok(()),
+            LeaseWrite::Recorded(_) => self.repositories.ended(item),
+            LeaseWrite::Postponed(_) | LeaseWrite::Stale => Ok(()),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::mirror::report::Target;
 use crate::mirror::run::{EndedRun, RunEvents};
 use crate::mirror::{self, MirrorFile, Services, totals};
 use occystrap_base::error::{Error, Result, printable};
-use occystrap_base::terminal::board::Board;
+use occystrap_base::terminal::board::{Board, spelled};
 use occystrap_base::terminal::table::write_json_line;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::ItemFilter;
@@ -280,7 +280,7 @@ impl RunEvents for Lines {
         }
     }
 
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>) {
         let (source, to) = (&item.source, &item.destination.name);
         let first = match record.ending {
             Ending::Done(Outcome::Unchanged, _) => return,
@@ -293,7 +293,10 @@ impl RunEvents for Lines {
             Ending::Failed(Verdict::Failed) => format!("FAILED {source} -> {to}"),
             Ending::Failed(_) => format!("failed {source} -> {to}"),
             Ending::Blocked => format!("blocked {source} -> {to}"),
-            Ending::Retry { .. } => format!("later {source} -> {to}"),
+            Ending::Retry { .. } => {
+                let wait = wait.map(|wait| format!(": again in {}", spelled(wait.unsigned_abs())));
+                format!("later {source} -> {to}{}", wait.unwrap_or_default())
+            }
         };
         let error = record.error.as_ref();
         let hint = error.and_then(|error| error.hint.as_ref());

@@ -259,8 +259,9 @@ fn set_style(bar: &ProgressBar, template: &str) {
     }
 }
 
-/// Returns a time in two units at most.
-fn spelled(seconds: u64) -> String {
+/// Returns a time in two units at most: `42m40s`.
+#[must_use]
+pub fn spelled(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),

@@ -458,6 +458,8 @@ pub enum ItemCheck {
 pub enum LeaseWrite {
     /// It was recorded, and the item has this state.
     Recorded(State),
+    /// It was recorded, and the item waits this number of seconds for another attempt.
+    Postponed(i64),
     /// The lease is stale. Nothing was recorded; the worker drops its work.
     Stale,
 }

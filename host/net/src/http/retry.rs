@@ -16,9 +16,11 @@ use occystrap_base::error::Result;
 /// Longest wait between two attempts: a user is looking at a progress bar.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Longest wait that a server can ask for. Docker Hub's window is hours, for which no run should hang, and a hostile
-/// server could name years.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
+/// Longest wait that a server can ask for between two attempts. Docker Hub's window is hours, for which no run should hang.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// Longest wait that is believed: a hostile server could name years.
+const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Doublings of the wait: it is at its longest by then, and shifts stay in range.
 const MOST_DOUBLINGS: u32 = 10;
@@ -85,15 +87,16 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// Returns the wait that an answer asks for (RFC 9110, 10.2.3), in seconds or as a date; `None` when it cannot be read.
+/// Returns the wait that an answer asks for (RFC 9110, 10.2.3), in seconds or as a date, up to a day; `None` when it cannot
+/// be read.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.bytes().all(|c| c.is_ascii_digit()) && !text.is_empty() {
         // More digits than fit are a very long wait.
-        true => text.parse().map_or(LONGEST_RETRY_AFTER, Duration::from_secs),
+        true => text.parse().map_or(LONGEST_ASKED_WAIT, Duration::from_secs),
         false => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
     };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    Some(wait.min(LONGEST_ASKED_WAIT))
 }
 
 #[cfg(test)]
@@ -107,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_and_never_long() {
+    fn retry_after_is_seconds_or_a_date_and_a_day_at_most() {
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked(" 0 "), Some(Duration::ZERO));
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        for long in ["121", "99999999999999999999999999", "Sat, 06 Nov 2094 08:49:47 GMT"] {
-            assert_eq!(asked(long), Some(LONGEST_RETRY_AFTER), "{long}");
+        for long in ["86401", "99999999999999999999999999", "Sat, 06 Nov 2094 08:49:47 GMT"] {
+            assert_eq!(asked(long), Some(LONGEST_ASKED_WAIT), "{long}");
         }
         for odd in ["", "-1", "1.5", "soon", "+5"] {
             assert_eq!(asked(odd), None, "{odd}");

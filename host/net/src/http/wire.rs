@@ -18,7 +18,7 @@ use super::minimum_rate::MinimumRate;
 use super::pace::Pace;
 use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
-use super::retry::{Budget, is_passing, retry_after};
+use super::retry::{Budget, LONGEST_RETRY_AFTER, is_passing, retry_after};
 use super::settings::Settings;
 use super::traffic::PullsLeft;
 use occystrap_base::cancel::Cancel;
@@ -213,8 +213,10 @@ impl Wire {
     /// host for a while.
     pub(crate) fn setback(&self, peer: &Peer, response: &reqwest::Response) -> Failure {
         let status = response.status();
-        let wait = retry_after(response.headers(), SystemTime::now());
+        let asked = retry_after(response.headers(), SystemTime::now());
         let error = Error::new(Kind::Network, format!("{peer} answered {status}"));
+        let error = error.with_asked_wait(asked);
+        let wait = asked.map(|asked| asked.min(LONGEST_RETRY_AFTER));
         if status != StatusCode::TOO_MANY_REQUESTS {
             return Failure::Passing { error, wait };
         }

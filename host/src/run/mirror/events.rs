@@ -58,16 +58,16 @@ impl<T: RunEvents> RunEvents for Receivers<T> {
         }
     }
 
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>) {
         let name = item.source.to_string();
         match record.ending {
             Ending::Retry { .. } => self.board.postponed(&name),
             Ending::Failed(_) | Ending::Blocked => self.board.ended(&name, true),
             Ending::Done(..) => self.board.ended(&name, false),
         }
-        self.lines.ended(item, record);
+        self.lines.ended(item, record, wait);
         if let Some(events) = &self.events {
-            events.ended(item, record);
+            events.ended(item, record, wait);
         }
     }
 }
@@ -156,7 +156,7 @@ impl RunEvents for JsonLines {
         self.tell("paused", json!({ "host": host, "seconds": seconds, "pulls_left": pulls_left }));
     }
 
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>) {
         let mut more = named(item);
         let (event, verdict) = match record.ending {
             Ending::Done(outcome, verdict) => (outcome.word(), Some(verdict)),
@@ -168,6 +168,9 @@ impl RunEvents for JsonLines {
         more["digest"] = json!(record.want_digest);
         more["bytes_sent"] = json!(record.bytes_sent);
         more["bytes_mounted"] = json!(record.bytes_mounted);
+        if let Some(wait) = wait {
+            more["seconds"] = json!(wait);
+        }
         if let Some(error) = &record.error {
             more["error"] = json!(error);
         }

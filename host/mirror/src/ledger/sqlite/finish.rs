@@ -64,7 +64,10 @@ pub fn finish(
         keep_receipt(transaction, lease.item, receipt)?;
     }
     replace_objects(transaction, lease.item, &record.objects)?;
-    Ok(LeaseWrite::Recorded(ended.state))
+    Ok(match ended.state {
+        State::Retry => LeaseWrite::Postponed(ended.not_before.saturating_sub(now)),
+        state => LeaseWrite::Recorded(state),
+    })
 }
 
 /// Keeps the receipt of an item, in the place of an older one.

@@ -213,8 +213,8 @@ fn a_retry_waits_longer_each_time_and_is_dead_after_the_sixth_attempt(world: &im
             assert_eq!(written, LeaseWrite::Recorded(State::Dead));
             break;
         }
-        assert_eq!(written, LeaseWrite::Recorded(State::Retry));
         let wait = ledger.open_items(run).unwrap().next_in.unwrap();
+        assert_eq!(written, LeaseWrite::Postponed(i64::try_from(wait).unwrap()));
         world.clock().pass(wait - 1);
         assert!(claim(&ledger, run, 1).is_empty());
         world.clock().pass(1);
