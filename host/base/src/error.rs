@@ -40,7 +40,8 @@ pub enum Kind {
     Interrupted,
 }
 
-/// What is at fault where moving the image again does not help. Code chooses its advice by it.
+/// Cause of an error, in more detail than its [`Kind`]. Code decides by it which hint the user gets, and whether
+/// another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultOrigin {
     /// A registry, or a proxy in front of it, gives different answers to the same question.
@@ -51,16 +52,16 @@ pub enum FaultOrigin {
     Lasting,
     /// A registry lacks a blob that it had before.
     LostBlob,
-    /// All attempts failed in ways that pass: a later one may succeed.
+    /// All attempts failed for temporary reasons: a later attempt may succeed.
     Passing,
     /// A source has no image for a platform.
     NoSuchPlatform,
     /// An image has more layers than Docker mounts.
     TooManyLayers,
-    /// What a destination stored is not what was written: the verification before the tag FAILED.
+    /// A destination stored other bytes than those that were written: the verification before the tag FAILED.
     WrongAtDestination,
-    /// What a destination stored could not be read, because the destination or the network failed: the verification before
-    /// the tag did not end.
+    /// The stored bytes could not be read, because the destination or the network failed: the verification before the
+    /// tag was not completed.
     UnreadAtDestination,
 }
 
@@ -153,7 +154,7 @@ impl Error {
         }
     }
 
-    /// Creates the error for an interruption by the user. Only the caller knows its effect: [`Self::with_effect`].
+    /// Creates the error for an interruption by the user. The caller adds its effect with [`Self::with_effect`].
     pub fn interrupted() -> Self {
         let mut error = Self::new(Kind::Interrupted, INTERRUPTED);
         error.0.is_bare = true;
@@ -205,7 +206,8 @@ impl Error {
         self
     }
 
-    /// Returns whether the error means that something could not be checked, rather than that it is wrong.
+    /// Returns whether the error means that an object could not be checked. Other errors mean that the object is wrong
+    /// or missing.
     #[must_use]
     pub fn is_unconfirmed(&self) -> bool {
         matches!(self.kind(), Kind::Network | Kind::Auth | Kind::Changed)

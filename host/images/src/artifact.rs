@@ -45,7 +45,7 @@ impl SourceArtifact {
         ))
     }
 
-    /// Returns the line that says that it is no image.
+    /// Returns the line for users: the name of the artifact, and what it is instead of an image.
     #[must_use]
     pub fn line(&self) -> String {
         let tag = if self.tag.is_empty() { String::new() } else { format!(":{}", self.tag) };

@@ -6,7 +6,7 @@ use occystrap_mirror::ledger::holding::Totals;
 
 use super::run::EndedRun;
 
-/// Returns the last line: how many images are as the file wants them, and what was done for that.
+/// Returns the last line: how many images are as the file says, and what the run did for that.
 #[must_use]
 pub fn line(run: &EndedRun) -> String {
     let Totals { copied, unchanged, repaired, kept, already_there, verified, .. } = run.totals;

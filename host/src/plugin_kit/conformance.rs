@@ -1,8 +1,8 @@
 //! `occystrap plugin test`: tests whether a component keeps the contract of `wit/`, and names each rule that it breaks.
 //!
-//! It asks more of a plugin than the host does. The host looks itself, so that an image is safe even if the plugin's
-//! `verify` sees nothing; a plugin passes here if its own `verify` sees everything. All cases use a temporary folder,
-//! which a small web server serves to plugins that write to one.
+//! The test asks more of a plugin than the host does. The host verifies by itself, so that an image is safe even if the
+//! `verify` of the plugin finds nothing. A plugin passes this test only if its own `verify` finds every damage. All
+//! cases use a temporary folder. If the plugin writes to a web server, a small web server serves that folder.
 //!
 //! It refuses to guess: a case that cannot be run without a registry or an engine is *skipped*, and a run with skipped
 //! cases is no pass.
@@ -91,12 +91,13 @@ const WRITTEN: [Case; 22] = [
 const NEEDS_REGISTRY: &str = "needs a registry";
 const NEEDS_ENGINE: &str = "needs a container engine";
 
-/// Reason why all cases that write are skipped: twenty failures with one reason would hide it.
+/// Reason why all other cases that write are skipped when the first one fails: twenty failures with one cause would
+/// hide that cause.
 const NOTHING_WRITTEN: &str = "a small image could not be written";
 
-/// Runs every case on a component. `name` is its name until the component is asked for it; `options` are used in every
-/// case. Problems of the plugin are in the report. Errors when the user interrupts, the plugin has no such option, or no
-/// case can be run.
+/// Runs every case on a component. `name` stands for the component until it has said its own name; `options` are used
+/// in every case. The report has the problems of the plugin. Errors when the user interrupts, when the plugin does not
+/// have one of the options, or when no case can be run.
 pub fn run(
     engine: &PluginEngine,
     name: &str,

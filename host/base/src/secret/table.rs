@@ -138,9 +138,9 @@ fn is_of_name(c: char) -> bool {
 /// Secrets that a text is searched for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Among {
-    /// All that are known.
+    /// All secrets that are known.
     All,
-    /// Those that this program sent or was given: logins and tokens, and no signatures of URLs.
+    /// Logins and tokens, which this program sent or was given, but not the signatures of URLs.
     Sent,
 }
 
@@ -164,7 +164,8 @@ impl Finder {
         let mut patterns: Vec<Pattern> = logins.chain(tokens).filter(&mut is_new).collect();
         let sent = patterns.len();
         patterns.extend(signatures.filter(is_new));
-        // The other kinds of automaton take less time to search, and more to build; texts are short.
+        // Other kinds of automaton search faster and take longer to build. Texts are short, so that building counts
+        // more.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::NoncontiguousNFA))
@@ -272,7 +273,7 @@ pub(super) fn keep(kind: SecretKind, secret: &str) {
     ANY.store(!table.is_empty(), Ordering::Release);
 }
 
-/// Remembers the words of a text that weak passwords could be.
+/// Remembers the words of a text: a weak password that is one of them is not masked.
 pub(super) fn show(text: &str) {
     let words = text.split(|c| !is_of_name(c)).flat_map(|word| {
         // `localhost.example` is three words.

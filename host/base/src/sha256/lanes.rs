@@ -1,8 +1,9 @@
-//! Several streams on one core, with the SHA instructions of x86-64.
+//! Hashes several streams on one core, with the SHA instructions of x86-64.
 //!
-//! Each round waits four cycles for the one before it, and the processor could start one every two cycles: in between
-//! it computes the rounds of another stream. Where the instructions are missing, or do not give what `sha2` gives, the
-//! streams are hashed in turn.
+//! A round needs the result of the round before it, which is ready after four cycles. The processor can start a round
+//! every two cycles. It therefore computes a round of another stream while the first one waits. If the processor does
+//! not have these instructions, or their result differs from that of `sha2`, the streams are hashed one after the
+//! other.
 
 use std::sync::LazyLock;
 
@@ -12,7 +13,7 @@ use super::{Block, State};
 
 /// Adds blocks to several streams, the same number to each.
 pub(super) fn compress<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
-    // A wrong digest would make intact content look damaged. The check is made once in a process.
+    // The instructions are tested once in a process: a wrong digest would make intact content look damaged.
     static WORKS: LazyLock<bool> = LazyLock::new(|| imp::there() && agrees());
     match *WORKS {
         true => imp::compress(states, blocks),
@@ -26,7 +27,7 @@ fn in_turn<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
     }
 }
 
-/// Returns whether the instructions give what `sha2` gives.
+/// Returns whether the instructions compute the same digests as `sha2`.
 fn agrees() -> bool {
     let blocks: [[Block; 2]; 2] =
         std::array::from_fn(|lane| [[lane as u8 * 55 + 7; 64], [200 - lane as u8; 64]]);

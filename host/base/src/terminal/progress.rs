@@ -10,15 +10,16 @@ use super::pending_writes;
 use crate::error::printable;
 use crate::secret::mask;
 
-/// One line a layer. Decimal units, as in the summary. The name of the image takes the room that is left, 8 columns of
-/// 80. Its end is kept: images of one run differ in the tag or the platform, not in the registry.
+/// Template of the bar of a layer: one line, with decimal units, as in the summary. The name of the image gets the
+/// columns that are left, 8 of 80. A longer name loses its beginning, because the images of one run differ in the tag
+/// or the platform, and not in the registry.
 const TEMPLATE: &str = "{prefix:>14} [{bar:20}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
      {decimal_bytes_per_sec:>11} {wide_msg:>}";
 
-/// Template of work whose end is not known.
+/// Template of a line for work of unknown length.
 const WAITING: &str = "{prefix:>14} {spinner} {elapsed} {wide_msg:>}";
 
-/// How often a sign of life moves. Bars are drawn no more often either.
+/// Time between two movements of a spinner. Bars are not drawn more often either.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The bars of one run. Cheap to clone.
@@ -70,7 +71,7 @@ pub struct ProgressStep<'a> {
 }
 
 impl Progress {
-    /// Bars on standard error where that is a terminal.
+    /// Returns bars on standard error, if that is a terminal.
     #[must_use]
     pub fn on_terminal() -> Self {
         Self(std::io::stderr().is_terminal().then(|| {
@@ -80,15 +81,15 @@ impl Progress {
         }))
     }
 
-    /// Calls `sink` instead of showing bars.
+    /// Returns progress that calls `sink` instead of showing bars.
     #[must_use]
     pub fn reported_to(sink: Arc<dyn ProgressSink>) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         Self(Some(Bars { screen: all.clone(), all, about: "".into(), sink: Some(sink) }))
     }
 
-    /// Calls `sink` instead of showing bars. What is written above the bars is still written above what stands on the
-    /// terminal.
+    /// Returns the same progress, which calls `sink` instead of showing bars. Text that is written above the bars still
+    /// appears above the lines that stand on the terminal.
     pub(super) fn told_to(&self, sink: Arc<dyn ProgressSink>) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         Self(self.0.as_ref().map(|bars| Bars { all, sink: Some(sink), ..bars.clone() }))
@@ -107,14 +108,14 @@ impl Progress {
         Self(self.0.as_ref().map(|bars| Bars { about: name.as_str().into(), ..bars.clone() }))
     }
 
-    /// No bars.
+    /// Returns progress that shows no bars.
     #[must_use]
     pub fn hidden() -> Self {
         Self(None)
     }
 
-    /// A bar for a layer of `total` bytes, as it is stored. It appears with the first of them: until
-    /// then there would be nothing to see, and the time would count as work.
+    /// Returns a bar for a layer that has `total` bytes as it is stored. The bar appears with the first byte: before
+    /// that there is nothing to show, and the time of waiting would lower the speed that is shown.
     #[must_use]
     pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
         let Some(bars) = &self.0 else { return LayerProgress::hidden() };
@@ -135,7 +136,8 @@ impl Progress {
         progress
     }
 
-    /// Shows that the run goes on while another program works without a report. The line goes when this is dropped.
+    /// Shows a spinner while another program works and does not report how far it is. The line disappears when the
+    /// returned value is dropped.
     #[must_use]
     pub fn waiting(&self, label: &str) -> Waiting {
         Waiting(self.0.as_ref().map(|bars| {
@@ -149,7 +151,7 @@ impl Progress {
         }))
     }
 
-    /// Do something that writes to the terminal, above the bars.
+    /// Calls `write`, so that the text that it writes to the terminal appears above the bars.
     pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(bars) => bars.screen.suspend(write),
@@ -157,7 +159,7 @@ impl Progress {
         }
     }
 
-    /// Standard error, for whole lines that appear above the bars.
+    /// Returns a writer to standard error. It takes whole lines, which appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {
         Above(self.0.as_ref().map(|bars| bars.screen.clone()))
@@ -169,7 +171,7 @@ pub struct Above(Option<MultiProgress>);
 
 impl Write for Above {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Log lines come whole.
+        // Each call has whole lines of the log.
         let text = String::from_utf8_lossy(bytes);
         let shown = mask(&text);
         match &self.0 {
@@ -195,7 +197,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The bar of one layer, or of one thing that takes as long. Cheap to clone.
+/// Bar of one layer, or of other work that takes as long. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct LayerProgress(Option<Arc<Bar>>);
 
@@ -207,29 +209,29 @@ struct Bar {
 struct State {
     label: String,
     total: u64,
-    /// The total is a guess.
+    /// Whether the total is an estimate.
     estimated: bool,
-    /// The bytes were read before.
+    /// Whether the bytes were read by an earlier transfer.
     passes_on: bool,
-    /// Until there is something to see.
+    /// The spinner, until the first byte.
     waiting: Option<Waiting>,
-    /// Since there is something to see.
+    /// The bar, from the first byte on.
     bar: Option<ProgressBar>,
 }
 
 impl LayerProgress {
-    /// No bar.
+    /// Returns a bar that is never shown.
     #[must_use]
     pub fn hidden() -> Self {
         Self(None)
     }
 
-    /// Bytes have passed.
+    /// Adds bytes that have passed.
     pub fn add(&self, bytes: u64) {
         self.step(|position| position + bytes);
     }
 
-    /// So many bytes have passed in all. The number falls back when an upload begins again.
+    /// Sets how many bytes have passed in all. The number is smaller than before when an upload starts again.
     pub fn set(&self, bytes: u64) {
         self.step(|_| bytes);
     }
@@ -269,7 +271,7 @@ impl LayerProgress {
         (state.label, state.total, state.passes_on) = (label, total, true);
     }
 
-    /// There are more bytes than was known.
+    /// Adds bytes to the total.
     pub fn more(&self, bytes: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
@@ -279,7 +281,7 @@ impl LayerProgress {
         }
     }
 
-    /// The layer is done; its bar goes.
+    /// Removes the bar, because the layer is done.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.clear();

@@ -1,4 +1,4 @@
-//! A terminal for tests, which shows what was drawn.
+//! A terminal for tests: it keeps the lines that were drawn.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::TermLike;
 
-/// What stands on a terminal, and the line of its cursor.
+/// The lines of a terminal, the line of its cursor, and the number of its columns.
 #[derive(Debug, Clone, Default)]
 pub struct Screen(Arc<Mutex<(Vec<String>, usize)>>, u16);
 
@@ -20,7 +20,7 @@ impl Screen {
         Ok(act(lines, row))
     }
 
-    /// Returns a screen of so many columns.
+    /// Returns an empty screen with this number of columns.
     pub fn of(columns: u16) -> Self {
         Self(Arc::default(), columns)
     }
@@ -31,7 +31,7 @@ impl Screen {
         lines.iter().map(|line| line.chars().count()).max().unwrap()
     }
 
-    /// Returns what stands there, when it has been drawn, without empty lines.
+    /// Waits until the bars are drawn, and returns all lines that are not empty.
     pub fn lines(&self) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(20));
         let screen = self.0.lock().unwrap();
@@ -66,7 +66,7 @@ impl TermLike for Screen {
     fn write_str(&self, text: &str) -> io::Result<()> {
         let columns = usize::from(self.1);
         self.at(|lines, row| {
-            // A terminal goes on in the next line where one is full.
+            // A terminal continues in the next line when a line is full.
             if lines[*row].chars().count() >= columns && !text.is_empty() {
                 *row += 1;
                 lines.resize(lines.len().max(*row + 1), String::new());

@@ -1,6 +1,6 @@
-//! Commands for users to paste.
+//! Commands that users can paste into a shell.
 
-/// A word for a POSIX shell.
+/// Returns a word as it must be typed in a POSIX shell: in quotes if it needs them.
 #[must_use]
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);

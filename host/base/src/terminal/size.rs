@@ -1,6 +1,6 @@
-//! Numbers of bytes, as people read them.
+//! Text for a number of bytes.
 
-/// Decimal units, as storage is sold: `8.3 GB`.
+/// Returns a number of bytes as text in decimal units, the units in which disks are sold: `8.3 GB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;

@@ -1,5 +1,6 @@
-//! The last line of a report: `Summary: 3/4 images, 12 layers, ...`. All commands make it here, so that scripts find the
-//! same parts in the same order.
+//! The last line of a report: `Summary: 3/4 images, 12 layers, ...`. `process`, `verify` and `check` make it here, so
+//! that scripts find the same parts in the same order. The runs of a mirror have another line, because they count what
+//! was done with images and no layers: `host/src/mirror/totals.rs` makes it.
 
 use std::fmt::{self, Display, Formatter};
 

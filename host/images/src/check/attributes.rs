@@ -1,4 +1,5 @@
-//! Rules about the extended attributes of a member: what Linux refuses to store, and so do the engines that unpack it.
+//! Rules about the extended attributes of a member: those that Linux refuses to store, so that engines refuse to unpack
+//! the member.
 //!
 //! Each rule is one of the kernel (xattr(7), capabilities(7), acl(5)). Engines ignore an attribute that the file system
 //! does not support; they refuse the layer for one that the kernel calls invalid.
@@ -177,15 +178,15 @@ fn acl(value: &[u8]) -> Acl {
 /// The entry of an ACL that must come next.
 #[derive(Clone, Copy)]
 enum Next {
-    /// That of the file's owner.
+    /// The entry of the file's owner.
     Owner,
-    /// That of a user, or of the file's group.
+    /// The entry of a named user, or that of the file's group.
     User,
-    /// That of a group, the mask, or that of all others.
+    /// The entry of a named group, the mask, or the entry of all others.
     Group,
-    /// That of all others.
+    /// The entry of all others.
     Other,
-    /// None.
+    /// No entry.
     End,
 }
 

@@ -225,7 +225,7 @@ fn image_folders(
 ) -> Result<(Vec<Layer>, ImageFolders)> {
     let folders = Mutex::new(ImageFolders::wanting(wanted));
     let mut in_files = Vec::with_capacity(layers.len() + 1);
-    // One after the other: each changes what the ones below it have.
+    // In order: each layer changes what the layers below it have.
     for (index, layer) in layers.iter().enumerate() {
         let read = |_, layer: &Layer, plain: &mut PlainReader| {
             see(layer, plain, index, &mut folders.lock().unwrap_or_else(PoisonError::into_inner))
@@ -235,7 +235,7 @@ fn image_folders(
     Ok((in_files, folders.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Shows the members of a layer to the folders.
+/// Passes the members of a layer to `folders`, which notes those that it needs.
 fn see(
     layer: &Layer,
     plain: &mut PlainReader,

@@ -56,7 +56,7 @@ pub fn apply(
     Ok((finish(image, layers.collect(), working, context)?, sizes))
 }
 
-/// What is done to one layer.
+/// The work on one layer.
 struct Work<'a> {
     passes: Passes<'a>,
     /// Whether the passes keep every member as it is.
@@ -66,11 +66,11 @@ struct Work<'a> {
 
 /// A layer that the filters have read.
 struct Filtered {
-    /// The layer as it is now. As long as it is spooled, the layer as it was.
+    /// The layer after the filters; while `spooled` has its members, still the layer before the filters.
     layer: Layer,
     /// Its uncompressed size in bytes.
     size: u64,
-    /// What the canonical form of the layer is made of.
+    /// The members from which the canonical form of the layer is made.
     spooled: Option<Spool>,
 }
 

@@ -1,6 +1,8 @@
 //! `exclude:pattern=GLOB[,pattern=GLOB]...`: drops files that match.
 //!
 //! - A directory that matches is dropped with everything in it. The root stays.
+//! - A hard link to a dropped file stays if its own name does not match. The first such link of the layer becomes the
+//!   file, and later ones lead to it (`dropped.rs`).
 //! - A whiteout is dropped if the file that it hides matches, because that file is in no layer any more.
 //! - A whiteout whose own name matches is dropped only if the pattern contains `.wh.`: a pattern for hidden files must not
 //!   bring back deleted files.

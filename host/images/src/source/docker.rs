@@ -139,8 +139,8 @@ fn check_layers(image: Image, found: &Inspected, place: &str) -> Result<Image> {
     Ok(image)
 }
 
-/// An export as a reader that blocks. The connection runs on the same thread: handing over every piece from one of the
-/// runtime's threads took as much processor time as hashing it.
+/// Reader of an export. It blocks, and its connection runs on the thread that reads: when the connection ran on another
+/// thread, passing a piece to the reader took as much processor time as hashing the piece.
 struct Stream {
     export: Export,
     runtime: Runtime,

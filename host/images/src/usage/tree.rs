@@ -65,7 +65,8 @@ pub struct Version {
     pub kind: NodeKind,
     /// Bytes of the content in the layer, without the holes of a sparse file; 0 for links and directories.
     pub size: u64,
-    /// Whether a later layer deletes or replaces it. A member that the same layer repeats is replaced by its own layer.
+    /// Whether a layer deletes or replaces the version. That is a later layer, or the same one if it has the path
+    /// twice.
     pub fate: Fate,
     /// Whether the image has the content under another name, although this name is gone.
     pub kept: bool,
@@ -78,7 +79,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Returns the layer that deletes or replaces it.
+    /// Returns the layer that deletes or replaces the version.
     #[must_use]
     pub fn end(&self) -> Option<usize> {
         match self.fate {
@@ -87,7 +88,7 @@ impl Version {
         }
     }
 
-    /// Returns whether a container of the layers up to `layer` has it.
+    /// Returns whether a container that is made of the layers up to `layer` has the version.
     #[must_use]
     pub fn is_seen_at(&self, layer: usize) -> bool {
         self.layer <= layer && self.end().is_none_or(|end| end > layer)

@@ -22,7 +22,7 @@ pub struct HeldBlob {
 words! {
     /// What is known of a blob at a host.
     BlobState {
-        /// It was read in full, or in one of its repositories, and was wrong.
+        /// It was wrong or missing when it was read last, in full or at its end in one of the repositories.
         Bad = "bad",
         /// It was never read in full.
         New = "new",
@@ -52,11 +52,11 @@ pub struct Blob {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// What is known.
+    /// What is known of it.
     pub state: BlobState,
     /// When it was last read in full, in seconds since 1970-01-01 UTC.
     pub verified_at: Option<i64>,
-    /// What was wrong with a bad one.
+    /// What was found instead, if the blob is bad.
     pub found: Option<String>,
 }
 
@@ -66,17 +66,17 @@ pub enum Subset {
     /// All of them.
     #[default]
     All,
-    /// The part `index` of `of`, by digest: 1 to `of`. All parts together are everything, once.
+    /// One of `of` parts, by digest. All parts together have each blob once.
     Part {
-        /// 1 to `of`.
+        /// The number of the part, from 1 to `of`.
         index: u32,
-        /// At least 1.
+        /// The number of parts; at least 1.
         of: u32,
     },
-    /// A share by digest, in ten-thousandths, that begins at another place for each `turn`: successive turns read successive
-    /// shares, so that a share of 500 (5 %) is everything after twenty turns.
+    /// A share of all blobs by digest, in ten-thousandths. Each `turn` reads the share that follows the share of the
+    /// turn before. With a share of 500 (5 %), twenty turns read all blobs.
     Share {
-        /// 1 to 10,000.
+        /// The size of the share, from 1 to 10,000.
         ten_thousandths: u32,
         /// The number of the verification, for example of its run.
         turn: u64,
@@ -92,9 +92,9 @@ pub struct DueRequest<'a> {
     pub host: Option<&'a str>,
     /// A part by digest. Bad blobs are in each part.
     pub subset: Subset,
-    /// Only blobs that were not read within these seconds. Bad ones are always due.
+    /// Only blobs that were not read in full within these seconds. Bad blobs are always due.
     pub older_than: Option<u64>,
-    /// Only bad ones (`--failed`).
+    /// Only bad blobs (`--failed`).
     pub only_bad: bool,
     /// Where the last page ended.
     pub after: Option<DueMark>,

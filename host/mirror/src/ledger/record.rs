@@ -94,7 +94,7 @@ words! {
     }
 }
 
-/// A run.
+/// A run of one of the commands of [`RunKind`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Run {
     /// Its number.
@@ -105,7 +105,7 @@ pub struct Run {
     pub state: RunState,
     /// Digest of the bytes of FILE.
     pub file_digest: Digest,
-    /// What of FILE it covers, as the caller spelled it in [`RunRequest::selection`]; empty for all.
+    /// The part of FILE that it covers, as the caller spelled it in [`RunRequest::selection`]; empty for all of FILE.
     pub selection: String,
     /// When it began, in seconds since 1970-01-01 UTC.
     pub started: i64,
@@ -122,8 +122,8 @@ pub struct RunRequest<'a> {
     pub kind: RunKind,
     /// Digest of the bytes of FILE.
     pub file_digest: Digest,
-    /// What of FILE it covers (`--only`, `--shard`), in one spelling; empty for all. A run with another selection is not
-    /// continued.
+    /// The part of FILE that it covers (`--only`, `--shard`), in one spelling; empty for all of FILE. A run with
+    /// another selection is not continued.
     pub selection: &'a str,
     /// The process, for events and leases: host, process number and what else makes it unique.
     pub worker: &'a str,
@@ -169,9 +169,9 @@ pub struct PlannedItem {
 /// Whether a plan names all items of FILE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanScope {
-    /// It names all: what it does not name is extra.
+    /// It names all items: an item that it does not name is extra.
     Whole,
-    /// It names a part (`--only`, or a repository could not be listed): what it does not name stays as it is.
+    /// It names a part of the items (`--only`, or a repository could not be listed): other items stay as they are.
     Part,
 }
 
@@ -184,7 +184,7 @@ pub struct PlanChanges {
     pub changed: u64,
     /// They are as before; a proof that they have is kept.
     pub same: u64,
-    /// They were extra, or ended before, in this same run: their state is kept.
+    /// They were extra or had ended earlier in this run: their state is kept.
     pub ended: u64,
 }
 
@@ -238,13 +238,13 @@ impl Proof {
 pub struct ItemError {
     /// Class for programs, for example `source-missing`.
     pub class: String,
-    /// One line.
+    /// The message: one line.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
-/// An item.
+/// An item: one image of the mirror at its destination, and what the ledger knows of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Item {
     /// Its number.
@@ -275,7 +275,7 @@ pub struct Item {
     pub want_digest: Option<Digest>,
     /// When it was proved, and what.
     pub proof: Option<Proof>,
-    /// What was done in its run.
+    /// What its run did with it.
     pub outcome: Option<Outcome>,
     /// Result of its verification in its run.
     pub verdict: Option<Verdict>,
@@ -291,7 +291,7 @@ pub struct Item {
     pub ended: Option<i64>,
 }
 
-/// Right to work on an item. Another worker that claims the item makes it stale.
+/// Right to work on an item. It becomes stale when another worker claims the item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The item.
@@ -303,7 +303,7 @@ pub struct Lease {
 /// An item that a worker has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedItem {
-    /// What must be given to every function that writes about it.
+    /// The lease, which every function that writes about the item needs.
     pub lease: Lease,
     /// The item.
     pub item: Item,
@@ -331,8 +331,8 @@ pub struct OpenItems {
     pub leased: u64,
     /// Items that wait for another attempt.
     pub retry: u64,
-    /// Seconds until one of those or of the planned ones may be claimed, with the pauses of their hosts; 0 for now. Limits
-    /// of hosts do not count.
+    /// Seconds until an item of `planned` or `retry` may be claimed, with the pauses of its hosts; 0 if one may be
+    /// claimed now. The limits of hosts do not count.
     pub next_in: Option<u64>,
 }
 

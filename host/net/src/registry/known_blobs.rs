@@ -1,6 +1,7 @@
-//! What a run has learned of the blobs in the registries that it uses, so that no blob is asked for or sent twice.
+//! What a run has learned of the blobs in the registries that it uses. With this, the run never asks
+//! for a blob twice and never sends it twice.
 //!
-//! What this module refuses: to count a blob as verified because a registry said that it stored it.
+//! What this module refuses: to count a blob as verified only because a registry said that it stored the blob.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,15 +22,14 @@ pub trait BlobRecord: Send + Sync {
     /// Returns whether a blob of a host was found damaged or missing, and was not read since.
     fn is_bad(&self, host: &str, digest: Digest) -> bool;
 
-    /// Records that a repository of a host has a blob now. Runs that follow need not send it, whatever becomes of this
-    /// one.
+    /// Records that a repository of a host has a blob now. Later runs need not send the blob, even if this run fails.
     fn landed(&self, host: &str, repository: &str, digest: Digest, size: u64);
 }
 
-/// How much is known of a blob in a repository.
+/// What proves that a repository has a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BlobProof {
-    /// The registry said that it stored it.
+    /// The registry said that it stored the blob.
     Sent,
     /// Its size and its last byte were read back.
     Seen,
@@ -65,9 +65,9 @@ pub(super) struct Known {
     pub(super) new: HashSet<RepositoryKey>,
     /// Repositories of which the record knew blobs when the run began.
     pub(super) recorded: HashSet<RepositoryKey>,
-    /// What tags were found to be, by registry, repository and tag: `None` for a tag that is not there.
+    /// The digests that tags were found to name, by registry, repository and tag: `None` for a tag that is not there.
     pub(super) tags: HashMap<(Arc<str>, Arc<str>, String), Option<Digest>>,
-    /// Whether what was found for one image counts for others: see
+    /// Whether results for one image count for other images: see
     /// [`RegistryClient::for_many_images`](super::RegistryClient::for_many_images).
     pub(super) many: bool,
     /// Whether every kind of request of clients found the same manifest, by registry and repository.
@@ -96,7 +96,7 @@ impl Known {
 }
 
 impl KnownBlobs {
-    /// Lets what was found for one manifest of a repository count for others.
+    /// Makes the results for one manifest of a repository count for its other manifests.
     pub(super) fn count_for_many(&self) {
         self.lock().many = true;
     }

@@ -36,8 +36,8 @@ struct Inner {
 }
 
 impl Access {
-    /// Returns the access to these places with these logins. Of the settings, those for certificates, retries, rates
-    /// and timeouts apply. The login in them is for registries only.
+    /// Returns an access to the places of `allow`, with these logins. It uses the certificates, retries, rates and
+    /// timeouts of `settings`. It does not use the login of `settings`, which is for registries only.
     #[must_use]
     pub fn new(allow: Allow, logins: Logins, settings: &Settings) -> Self {
         let settings = Settings {

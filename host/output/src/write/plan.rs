@@ -1,10 +1,10 @@
 //! The plan for an image: what happens to each of its layers, and why.
 //!
-//! The plan is made here and nowhere else, before anything is fetched: the plugin says which layers it takes and in
-//! which form, the layer cache which of them are known, and `--foreign-layers` which of them stay at their URLs.
-//! [`LayerPlan::is_fetched`] answers whether a layer is fetched, as far as the plan knows it: a registry is asked for each
-//! blob when the blob is pushed (`destination/delivery.rs`, which a dry run asks as well). What it refuses: a plan of a plugin that has more or
-//! fewer layers than the image.
+//! The plan is made here and nowhere else, before anything is fetched. The plugin says which layers it takes and in
+//! which form, the layer cache says which layers it knows, and `--foreign-layers` says which layers stay at their URLs.
+//! [`LayerPlan::is_fetched`] answers whether a layer is fetched, as far as the plan can know. A registry is asked for
+//! each blob only when the blob is pushed (`destination/delivery.rs`, which a dry run asks as well). What this module
+//! refuses: a plan of a plugin that has more or fewer layers than the image.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub struct LayerPlan {
     pub layer: Layer,
     /// What happens to it.
     pub action: Action,
-    /// Why.
+    /// Why that happens to it.
     pub reason: PlanReason,
     /// What happened to it before.
     pub origin: LayerOrigin,
@@ -42,32 +42,32 @@ pub struct LayerPlan {
 /// What happens to a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The destination has what an earlier run made of it: that is written.
+    /// An earlier run has written the layer, in its form for this destination. That result is used again.
     Known,
-    /// Nothing is written of it.
+    /// The layer is not written.
     Skipped,
-    /// It is written as it is.
+    /// The layer is written as it is.
     AsStored,
-    /// It is written in this form.
+    /// The layer is written in this form.
     Convert(Form),
 }
 
-/// Why that happens to a layer.
+/// Reason for the action on a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlanReason {
-    /// The layer cache knows what it was made into, and the destination has that.
+    /// The layer cache knows what an earlier run made of the layer, and the destination has that.
     MadeBefore,
     /// The image has the same layer further below, at this index.
     Repeated(usize),
-    /// The destination has it.
+    /// The destination has the layer.
     AtDestination,
-    /// It stays at the URL that the manifest names, at this host.
+    /// The layer stays at the URL that the manifest names. The text is the host of that URL.
     StaysElsewhere(String),
-    /// The registry has it in this repository, and is asked to mount it from there.
+    /// This other repository of the registry has the layer. The registry is asked to mount the layer from there.
     Mountable(String),
-    /// The registry does not have it.
+    /// The registry does not have the layer.
     Missing,
-    /// The registry is asked whether it has it when the layer is pushed.
+    /// The registry is asked for the layer only when the layer is pushed.
     AskedLater,
     /// The output takes layers in this form.
     Wanted,
@@ -76,11 +76,11 @@ pub enum PlanReason {
 /// Whether a layer is fetched from its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
-    /// It is.
+    /// The layer is fetched.
     Yes,
-    /// It is not.
+    /// The layer is not fetched.
     No,
-    /// Only if the registry turns out not to have it.
+    /// The layer is fetched only if the registry does not have it.
     IfMissing,
 }
 
@@ -154,8 +154,9 @@ fn summary(image: &Image, layer: &Layer, origin: LayerOrigin) -> writer::LayerSu
     // An artifact keeps its manifest, and so every layer, whatever is in it.
     let is_tar = !layer.opaque && image.artifact.is_none();
     match origin {
-        // What comes out of a filter is plain, or of zstd if the source has it so, and no destination has it as far as is
-        // known. Equal layers come out equal, which a digest made from theirs says.
+        // A filtered layer is plain, or has zstd if the source has it with zstd. Its digest is not known yet, so that
+        // no destination counts as having it. Equal layers give equal results: the digest here is therefore made from
+        // theirs.
         LayerOrigin::ToFilter => {
             let unknown = format!("what filters make of {}", layer.diff_id);
             writer::LayerSummary {
@@ -206,7 +207,7 @@ impl LayerPlan {
             // The filters have read it before the plugin was asked.
             (LayerOrigin::Filtered | LayerOrigin::ToFilter, ..) => Fetch::Yes,
             (_, Action::Known | Action::Skipped, _) => Fetch::No,
-            // It is compared with its digest before the registry is asked.
+            // The layer is compared with its digest before the registry is asked.
             (_, Action::AsStored, _) if is_local => Fetch::Yes,
             (_, Action::AsStored, PlanReason::AtDestination) => Fetch::No,
             (_, Action::AsStored, PlanReason::Mountable(_) | PlanReason::AskedLater) => {

@@ -31,17 +31,17 @@ use occystrap_net::web::Folder;
 pub struct Target {
     /// The plugin that writes.
     pub plugin: Plugin,
-    /// What the user named.
+    /// The place that the user named.
     pub endpoint: Endpoint,
-    /// Checked, with defaults.
+    /// The options of the output, checked, with their defaults.
     pub options: Vec<(String, String)>,
     /// The URI, without secrets.
     pub display: String,
-    /// The same with absolute paths, so that it names the same from another folder.
+    /// The same URI with absolute paths, so that it names the same destination from every folder.
     pub lasting: String,
     /// The URI with the options of the command line: what the user types for the same destination.
     pub again: Box<Uri>,
-    /// Whether the user lets it replace what is no image ([`super::occupied`]).
+    /// Whether the user allows to write where something other than images is ([`super::occupied`]).
     pub force: bool,
 }
 
@@ -153,7 +153,7 @@ impl Target {
         Ok(Self { options, endpoint, display, lasting, again, plugin, force: false })
     }
 
-    /// Lets it replace what is no image, where the user says so.
+    /// Sets whether the user allows to write where something other than images is.
     #[must_use]
     pub fn forced(self, force: bool) -> Self {
         Self { force, ..self }
@@ -195,8 +195,8 @@ impl Target {
         folders.find(|path| path.is_dir()).map(Path::to_owned)
     }
 
-    /// Starts writes that are not visible before their commit. A directory that is missing is made at the commit. What
-    /// is not `named` may get no name.
+    /// Starts writes that are not visible before their commit. A directory that is missing is created at the commit. If
+    /// `named` is false, a manifest at a registry gets no tag.
     pub fn stage(&self, named: bool, context: &Context) -> Result<Pending> {
         let durable = context.durable;
         Ok(match &self.endpoint {
@@ -255,12 +255,12 @@ impl Target {
         }
     }
 
-    /// Opens what is there for reading. Errors as [`Self::open`].
+    /// Opens the destination for reading. Errors as [`Self::open`].
     pub fn open_to_read(&self, context: &Context) -> Result<ReadAccess> {
         self.open(context).map(Grant::into_read_access)
     }
 
-    /// Opens what is there for writing.
+    /// Opens the destination for writing.
     pub fn open(&self, context: &Context) -> Result<Grant> {
         Ok(match &self.endpoint {
             Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
@@ -280,7 +280,7 @@ impl Target {
         })
     }
 
-    /// Returns the folder of a web server, where the destination is one.
+    /// Returns the folder of the web server, if the destination is such a folder.
     #[must_use]
     pub fn folder(&self) -> Option<&Folder> {
         match &self.endpoint {
@@ -289,7 +289,7 @@ impl Target {
         }
     }
 
-    /// Returns the name that an image gets there.
+    /// Returns the name that an image gets at the destination.
     #[must_use]
     pub fn name(&self, image: &ImageName) -> ImageName {
         match &self.endpoint {
@@ -305,7 +305,7 @@ impl Target {
         }
     }
 
-    /// Returns whether it is reached over plain HTTP.
+    /// Returns whether the destination is reached over plain HTTP.
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         matches!(&self.endpoint, Endpoint::Repository(_, client) if client.is_insecure())
@@ -317,7 +317,7 @@ impl Target {
         self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the file that the image goes to, where the destination is one.
+    /// Returns the file that the image is written to, if the destination is a file.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match &self.endpoint {
@@ -326,7 +326,7 @@ impl Target {
         }
     }
 
-    /// Lets what is found at the destination for one image count for the others of this run
+    /// Makes results of one image at the destination count for the other images of this run
     /// ([`RegistryClient::for_many_images`]).
     pub fn for_many_images(&self) {
         if let Endpoint::Repository(_, client) = &self.endpoint {
@@ -334,7 +334,7 @@ impl Target {
         }
     }
 
-    /// Returns whether it holds one image under one name.
+    /// Returns whether the destination holds only one image.
     #[must_use]
     pub fn holds_one(&self) -> bool {
         let unique = self.option("unique_names");
@@ -348,13 +348,14 @@ impl Target {
         }
     }
 
-    /// Returns whether it tells images apart by their tags alone.
+    /// Returns whether the destination distinguishes images only by their tags.
     #[must_use]
     pub fn knows_tags_only(&self) -> bool {
         matches!(self.endpoint, Endpoint::TaggedDirectory(_, None))
     }
 
-    /// Returns how messages name a part of it that a receipt or a plugin names.
+    /// Returns the text that stands for a part of the destination in messages. `subject` is the name of the part in a
+    /// receipt or from a plugin.
     #[must_use]
     pub fn display_part(&self, subject: &str) -> String {
         match &self.endpoint {

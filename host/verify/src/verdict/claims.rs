@@ -23,13 +23,13 @@ pub struct Claims {
     platform: Option<Platform>,
     /// The flaw of a config that was read and is not that of an image, or that some clients cannot read.
     flaw: Option<Flaw>,
-    /// The manifest is that of an artifact.
+    /// Whether the manifest is that of an artifact.
     artifact: bool,
-    /// It is known whether the config is that of an image or of an artifact.
+    /// Whether it is known if the config belongs to an image or to an artifact.
     is_settled: bool,
     /// The error of a config with other bytes than the promised ones.
     wrong: Option<Error>,
-    /// The promises are compared with a receipt from a file, which may have been cut.
+    /// Whether the promises are compared with a receipt from a file, which may have been cut.
     may_be_cut: bool,
 }
 
@@ -62,7 +62,8 @@ impl Claims {
         Self { wrong: Some(error), ..Self::default() }
     }
 
-    /// Returns the promises as the manifest that leads to the config limits them.
+    /// Returns the promises that count with `manifest`, which names the config. For an image, all of them count. For an
+    /// artifact, the flaw of the config does not count, and a diff-id promises what [`Promise::of`] says.
     #[must_use]
     pub fn within(mut self, manifest: &ManifestDocument) -> Self {
         self.is_settled = true;
@@ -84,8 +85,8 @@ impl Claims {
         self
     }
 
-    /// Returns the promises for a comparison with a receipt. A receipt that names fewer layers than the config was cut,
-    /// which is not a flaw of the image.
+    /// Returns the promises for a comparison with a receipt. A receipt from a file may have been cut: if it names fewer
+    /// layers than the config, that is not a flaw of the image.
     #[must_use]
     pub fn against(self, receipt: &Receipt) -> Self {
         Self { may_be_cut: !receipt.is_fresh, ..self }
@@ -103,7 +104,7 @@ impl Claims {
         self.platform.as_ref()
     }
 
-    /// Returns the promises for what is known to be an image.
+    /// Returns the promises for a manifest that is known to be that of an image.
     #[must_use]
     pub fn of_image(self) -> Self {
         Self { is_settled: true, ..self }
@@ -118,7 +119,8 @@ impl Claims {
         self
     }
 
-    /// Returns whether the promises hold for the bytes of the layers. An artifact may mean something else by them.
+    /// Returns whether it is known that the promises are about the bytes of the layers: the config of an artifact may
+    /// mean something else by them.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_settled

@@ -1,4 +1,8 @@
 //! The verdict on an image: verified, FAILED or UNCONFIRMED.
+//!
+//! An image is FAILED if one of its objects is wrong or missing. It is UNCONFIRMED if no object is wrong, and one of
+//! them could not be checked. An error in a check means the latter if it comes from the network, from a login, or from
+//! content that another process changed at every reading (`Error::is_unconfirmed` in `base/error.rs`).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +17,7 @@ pub enum Outcome {
     Verified,
     /// Something is wrong.
     Failed,
-    /// Nothing is wrong, and something could not be checked.
+    /// Nothing is wrong, but something could not be checked.
     Unconfirmed,
 }
 

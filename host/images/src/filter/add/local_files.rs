@@ -43,7 +43,7 @@ pub enum LocalKind {
 pub fn of(pairs: &[(PathBuf, Vec<u8>)]) -> Result<Vec<LocalFile>> {
     let mut all = Vec::new();
     for (source, path) in pairs {
-        // What the user names may be a link to it.
+        // The user may name a symbolic link to the file: it is followed here, and nowhere below.
         let found = source.metadata().map_err(|cause| failed(source, &cause))?;
         add(source, path.clone(), &found, DEEPEST, &mut all)?;
     }

@@ -168,7 +168,8 @@ impl<'l, L: Fn(&[u8]) -> Option<&'l [u8]>> Lower<'_, L> {
 
     fn add(&mut self, real: Vec<u8>, through: Through) -> Result<()> {
         match self.through.get(&real) {
-            // A whiteout or a target and a member of the same spelling, or one name twice.
+            // The same spelling again: of a whiteout or the target of a hard link and of a member, or of one member
+            // twice.
             Some(known) if known.path == through.path => {
                 if through.replaces || through.is_folder {
                     self.through.insert(real, through);
@@ -187,7 +188,8 @@ impl<'l, L: Fn(&[u8]) -> Option<&'l [u8]>> Lower<'_, L> {
         Ok(())
     }
 
-    /// Compares a name of the layer, as it is spelled, with the paths to which others lead.
+    /// Compares the path of a member, as the layer spells it, with the paths to which links lead other members. Errors
+    /// when an engine that follows links would take both for one file, or one for a folder of the other.
     fn compare(&self, path: &[u8], is_folder: bool) -> Result<()> {
         if let Some(other) = self.through.get(path).filter(|other| other.path != path) {
             return Err(self.refused(path, &other.path));
@@ -202,7 +204,7 @@ impl<'l, L: Fn(&[u8]) -> Option<&'l [u8]>> Lower<'_, L> {
         }
     }
 
-    /// Compares what a whiteout hides with the paths to which members lead.
+    /// Compares the path that a whiteout hides with the paths to which links lead members.
     fn compare_hidden(&self, path: &[u8], is_opaque: bool) -> Result<()> {
         let own = self.through.get(path).filter(|_| !is_opaque);
         match own.or_else(|| below(&self.through, path).next().map(|(_, other)| other)) {

@@ -5,10 +5,10 @@ use occystrap_base::oci::{Digest, ImageName, PlatformRequest};
 use occystrap_net::docker::{Engine, Inspected};
 use occystrap_net::uri::Uri;
 
-/// An image that is requested from an engine.
+/// Request for an image of an engine.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// As the user typed it.
+    /// The image as the user typed it.
     text: String,
     /// The text as a name; `None` for an ID.
     name: Option<ImageName>,
@@ -43,8 +43,9 @@ impl Asked {
         Ok(Self { text: text.to_owned(), name, wanted })
     }
 
-    /// Returns the name under which the engine knows the image, and its description. An engine has one platform of an
-    /// image. Errors ([`Kind::NotFound`]) when it has no such image, or for another platform.
+    /// Returns the name under which the engine knows the image, and the description that the engine gives. Errors
+    /// ([`Kind::NotFound`]) when the engine does not have the image, or has it for another platform: an engine has only
+    /// one platform of an image.
     pub async fn find(&self, engine: &Engine) -> Result<(String, Inspected)> {
         let (name, found) = self.look_up(engine).await?;
         if self.wanted.is_met_by(&found.platform) {

@@ -1,9 +1,9 @@
 //! An image archive that arrives as one stream. It is split into its members and hashed on the way.
 //!
-//! The position of a manifest, and the files that it names, are only known at the end of such a stream. Small
-//! documents stay in memory. Everything else is written once, to a file without a name which an output can take over;
-//! or it is only hashed, where only the digest is needed. What it refuses: the same as the index of a file, see
-//! [`super::super::member_table`] and [`super::super::tar_headers`].
+//! Where the manifest is in such a stream, and which files it names, is known only at the end of the stream. Small
+//! documents stay in memory. Every other member is written once, to a file without a name that an output can use as its
+//! own. If only the digest of a member is needed, the member is hashed and not written. What this module refuses: the
+//! same as the index of a file, see [`super::super::member_table`] and [`super::super::tar_headers`].
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

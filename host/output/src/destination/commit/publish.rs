@@ -1,9 +1,9 @@
-//! Publishing the files of a commit: plan, change, check, and take back.
+//! Publishes the files of a commit: plan, change, check and, after an error, undo.
 //!
-//! The record stands before the first change. Every file but the last is published so that it can be
-//! taken back: a new one is linked, a replaced one is exchanged and kept under its temporary name. The
-//! last file is the commit point: one rename or link, after which nothing is taken back. What it refuses:
-//! two names that are one file, and a file of the receipt that is not the one the host has seen.
+//! The record is written before the first change. Every file but the last is published in a way that can be undone: a
+//! new file gets a link; a file that is replaced changes places with the new one, and stays under a temporary name. The
+//! last file is the commit point: one rename or link, after which nothing is undone. What this module refuses: two
+//! names that are one file, and a file of the receipt that is not the file that the host has seen.
 
 mod compare;
 mod exchange;
@@ -32,14 +32,14 @@ pub struct Publication<'a> {
     folders: CommitFolders,
     files: Vec<(String, Unnamed)>,
     record: CommitRecord,
-    /// The files of this commit that have their name, by identity, and the record.
+    /// The record, and the files of this commit that have their name already, by identity.
     own: HashMap<FileIdentity, String>,
     durable: bool,
 }
 
 impl<'a> Publication<'a> {
-    /// Publishes everything but the last file, which is returned, and compares what stands there with
-    /// what is expected. On an error, [`Self::take_back`] is to be called.
+    /// Publishes every file but the last one, and compares the destination with what is expected. After an error, the
+    /// caller must call [`Self::take_back`].
     pub fn prepare(&mut self, terms: &Terms) -> Result<()> {
         let flush =
             |done: io::Result<()>, this: &Self| done.map_err(|cause| this.flush_failed(&cause));
@@ -73,7 +73,8 @@ impl<'a> Publication<'a> {
         Ok(())
     }
 
-    /// Publishes the last file: the commit point, where that is not the directory's own name.
+    /// Publishes the last file. This is the commit point, except for a directory that has no name yet: there, the
+    /// commit point is the rename of the directory.
     pub fn publish_last(&mut self) -> Result<()> {
         match self.files.len() {
             0 => Ok(()),
@@ -132,9 +133,9 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// Undoes everything after an error, and returns the error with what could not be undone. As after a
-    /// kill, nothing is undone where another program has written since: what it wrote may refer to what
-    /// this commit created. In a directory that has no name yet (`is_private`) no other program writes.
+    /// Undoes everything after an error. Returns the error, and adds to it what could not be undone. If another program
+    /// has written to the destination since, nothing is undone, as after a kill: its files may refer to files of this
+    /// commit. No other program writes into a directory that has no name yet (`is_private`).
     pub fn take_back(&mut self, error: Error, is_private: bool) -> Error {
         if !self.own.values().any(|path| path == NAME) {
             // Nothing was changed. A record in the directory belongs to another commit.
@@ -166,7 +167,7 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// Leaves what stands there, because another program has changed it.
+    /// Leaves the files of the destination as they are, because another program has changed some of them.
     fn keep(&mut self, error: &Error) -> Error {
         let folder = self.destination.folder();
         if let Err(cause) = undo::keep(&self.record, &mut self.folders, self.durable) {
@@ -190,7 +191,7 @@ impl<'a> Publication<'a> {
             .hint(format!("look which images are whole: occystrap verify {uri}"))
     }
 
-    /// Removes the traces after the commit point. What fails is left to the next run.
+    /// Removes the temporary names and the record after the commit point. If that fails, the next run removes them.
     pub fn finish(mut self) {
         if let Err(cause) = undo::finish(&self.record, &mut self.folders, self.durable) {
             let place = self.destination.folder().display();

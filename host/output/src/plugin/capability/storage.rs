@@ -96,7 +96,8 @@ impl HostDirectory for GuestState {
             Err(cause) => return Ok(Err(self.read_failed(&path, &cause))),
         };
         let memory = self.memory.clone();
-        // While writing, the journal must name the file that was hashed: another file may have its name by now.
+        // A known digest is used only in a verification. In a write, the journal must name the file that was hashed,
+        // and another file may have got this path since.
         let known = memory.recall(&path, offset, len).filter(|_| self.writing.is_none());
         if known.is_none() {
             self.count_hashed(len)?;

@@ -251,11 +251,12 @@ impl GuestState {
         self.say(level, &String::from_utf8_lossy(&line))
     }
 
-    /// Logs lines without an end, at the end of a session.
+    /// Logs the text of lines that have no end yet, at the end of a session.
     pub fn end_lines(&mut self) {
         for error in [false, true] {
             if !self.runtime.lines[usize::from(error)].is_empty() {
-                // A session that is over cannot be ended for one line too many.
+                // An error means that the plugin logged too many lines. It would end the session, which is over
+                // already.
                 let _ = self.end_line(error);
             }
         }
