@@ -4,21 +4,27 @@
 pub fn of(class: &str, again: &str) -> String {
     match class {
         "network" | "changed" => {
-            format!("it is tried again by itself; if it fails in the end: {again}")
+            format!("the run tries it again by itself; if the last attempt fails: {again}")
         }
         "login" => format!("log in to that registry, then run: {again}"),
         "source-missing" => {
-            format!("push it to its source again, or name it no more; then run: {again}")
+            format!(
+                "push the image to its source again, or remove it from the file; then run: {again}"
+            )
         }
         "source-damaged" => {
             format!(
-                "what its source serves is not what it promises: push it there again, then run: {again}"
+                "the source serves other content than it promises: push the image there again, then run: {again}"
             )
         }
         "destination" => {
-            format!("the destination does not take it: change what it refuses, then run: {again}")
+            format!(
+                "the destination refuses the image: fix what its message names, then run: {again}"
+            )
         }
-        "verification" => format!("what arrived is not right: send it again with: {again}"),
-        _ => format!("correct it, then run: {again}"),
+        "verification" => {
+            format!("the destination has wrong bytes: send the image again with: {again}")
+        }
+        _ => format!("correct what the message names, then run: {again}"),
     }
 }

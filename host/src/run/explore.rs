@@ -9,7 +9,7 @@ use occystrap_images::explore::open;
 /// Runs `occystrap explore`. Errors when there is no terminal, and when the image cannot be read.
 pub fn run(options: &ExploreOptions, host: &Host<'_>) -> Result<u8> {
     if host.global.output_format == OutputFormat::Json {
-        let error = Error::usage("explore is for people and has no JSON");
+        let error = Error::usage("'explore' has no JSON output");
         return Err(error.hint("'occystrap info --tree -O json SOURCE' prints the same numbers"));
     }
     let context = host.session.context()?;
