@@ -2,7 +2,7 @@
 //!
 //! An image is FAILED if one of its objects is wrong or missing. It is UNCONFIRMED if no object is wrong, and one of
 //! them could not be checked. An error in a check means the latter if it comes from the network, from a login, or from
-//! content that another process changed at every reading (`Error::is_unconfirmed` in `base/error.rs`).
+//! content that another process changed at every reading (`Error::is_unconfirmed` in `host/base/src/error.rs`).
 
 use std::collections::BTreeMap;
 
