@@ -15,7 +15,7 @@ use occystrap_mirror::ledger::record::{
     ClaimRequest, Ending, FinishedItem, Level, Outcome, PlanScope, PlannedItem, ProofChange,
     RunKind, RunRequest, Verdict,
 };
-use occystrap_mirror::ledger::sqlite::{Access, Opening, Sqlite};
+use occystrap_mirror::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 use occystrap_mirror::ledger::{Holdings as _, LONGEST_PAGE, Queue as _};
 
 use crate::support::cli::{Ran, Sandbox};
@@ -244,7 +244,7 @@ fn a_run_with_nothing_to_do_waits_for_servers_alone() {
 fn prove_all(sandbox: &Sandbox, source: &Simulated, to: &Simulated, repositories: u32) {
     let text = std::fs::read(sandbox.path(FILE)).unwrap();
     let (path, digest) = (sandbox.path(&format!("{FILE}.ledger")), Digest::of(&text));
-    let ledger = Sqlite::open(&Opening::new(&path, FILE, digest, Access::Create)).unwrap();
+    let ledger = Sqlite::open(&Opening::new(&path, FILE, digest, LedgerAccess::Create)).unwrap();
     let request =
         RunRequest { kind: RunKind::Mirror, file_digest: digest, selection: "", worker: "w" };
     let run = ledger.begin_run(&request).unwrap().id;

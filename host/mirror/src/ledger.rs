@@ -25,13 +25,13 @@ use occystrap_base::oci::digest::Digest;
 
 use self::export::Exports;
 use self::holding::{
-    Blob, BlobCheck, BlobLink, BlobSum, Coverage, DueBlobs, DueRequest, Event, HeldBlob, Host,
-    HostAnswers, HostNote, ItemFilter, Moved, NewEvent, Totals,
+    BlobCheck, BlobLink, BlobSum, Coverage, DueBlobs, DueRequest, Event, HeldBlob, Host,
+    HostAnswers, HostNote, ItemFilter, LedgerBlob, Moved, NewEvent, Totals,
 };
 use self::record::{
-    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, Item, ItemCheck, ItemError, ItemId,
-    ItemObject, Lease, LeaseWrite, OpenItems, PlanChanges, PlanScope, PlannedItem, Run, RunEnd,
-    RunId, RunRequest, UnnamedItems,
+    BegunRun, ClaimRequest, ClaimedItem, FinishedItem, ItemCheck, ItemError, ItemId, ItemObject,
+    Lease, LeaseWrite, LedgerItem, LedgerRun, OpenItems, PlanChanges, PlanScope, PlannedItem,
+    RunEnd, RunId, RunRequest, UnnamedItems,
 };
 
 pub use self::words::UnknownWord;
@@ -105,7 +105,7 @@ pub trait Holdings {
     fn forget_blob(&self, host: &str, repo: &str, digest: &Digest) -> Result<()>;
 
     /// Returns what is known of a blob at a host.
-    fn blob(&self, host: &str, digest: &Digest) -> Result<Option<Blob>>;
+    fn blob(&self, host: &str, digest: &Digest) -> Result<Option<LedgerBlob>>;
 
     /// Returns repositories of a host that have a blob, in the order of their names, after a name. A blob that is bad is
     /// returned as well: the caller that mounts asks [`Holdings::repos_to_mount`].
@@ -169,10 +169,10 @@ pub trait Facts {
 /// What reports and `status` read, also while another process writes.
 pub trait Accounts {
     /// Returns the latest runs, the newest first.
-    fn runs(&self, most: usize) -> Result<Vec<Run>>;
+    fn runs(&self, most: usize) -> Result<Vec<LedgerRun>>;
 
     /// Returns counts and sums of a run, from one statement. For a run that is not the latest, items that a later run named
-    /// are not in it: its recorded totals are in [`Run::totals`].
+    /// are not in it: its recorded totals are in [`LedgerRun::totals`].
     fn totals(&self, run: RunId) -> Result<Totals>;
 
     /// Returns how much was read in full, with limits of age in seconds, ascending.
@@ -184,14 +184,14 @@ pub trait Accounts {
         filter: &ItemFilter<'_>,
         after: Option<ItemId>,
         most: usize,
-    ) -> Result<Vec<Item>>;
+    ) -> Result<Vec<LedgerItem>>;
 
     /// Returns an item by its destination.
-    fn item(&self, destination: &str) -> Result<Option<Item>>;
+    fn item(&self, destination: &str) -> Result<Option<LedgerItem>>;
 
     /// Returns what the ledger has of destinations, in their order: for `mirror plan`, which writes nothing. At most
     /// [`LONGEST_PAGE`] at a time; the others are left out.
-    fn known(&self, destinations: &[&str]) -> Result<Vec<Option<Item>>>;
+    fn known(&self, destinations: &[&str]) -> Result<Vec<Option<LedgerItem>>>;
 
     /// Returns the objects of an item that are not right, at most [`LONGEST_PAGE`].
     fn objects(&self, item: ItemId) -> Result<Vec<ItemObject>>;
@@ -239,7 +239,7 @@ pub trait Traces {
 pub fn each_item<E: From<Error>>(
     ledger: &(impl Accounts + ?Sized),
     filter: &ItemFilter<'_>,
-    mut act: impl FnMut(Item) -> Result<ControlFlow<()>, E>,
+    mut act: impl FnMut(LedgerItem) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
     let mut after = None;
     loop {
@@ -258,7 +258,7 @@ pub fn each_item<E: From<Error>>(
 }
 
 /// Returns the latest run that moved images, of the last [`LONGEST_PAGE`] runs; `None` where none did.
-pub fn last_that_moved(ledger: &(impl Accounts + ?Sized)) -> Result<Option<Run>> {
+pub fn last_that_moved(ledger: &(impl Accounts + ?Sized)) -> Result<Option<LedgerRun>> {
     Ok(ledger.runs(LONGEST_PAGE)?.into_iter().find(|run| run.kind.moves_images()))
 }
 

@@ -7,7 +7,7 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::Accounts;
-use occystrap_mirror::ledger::record::Item;
+use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_output::receipt::{Bundle, Receipt};
 use occystrap_verify::receipt::plugins::Plugins;
 use occystrap_verify::report::ImageStatus;
@@ -50,7 +50,7 @@ pub fn check(
 /// Returns the digest that an image was proved with, where the source has that image now and the destination has no digests
 /// to be asked for: a fast verification finds everything that the receipt lists. `source` is what the source has.
 pub fn still_there(
-    known: &Item,
+    known: &LedgerItem,
     source: Option<Digest>,
     ledger: &impl Accounts,
     plugins: &Plugins<'_>,

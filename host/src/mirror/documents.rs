@@ -13,7 +13,7 @@ use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::{write_json, write_json_line};
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::holding::Coverage;
-use occystrap_mirror::ledger::record::{Item, RunId};
+use occystrap_mirror::ledger::record::{LedgerItem, RunId};
 
 /// Version of the documents. Later ones may have more keys.
 const VERSION: u32 = 1;
@@ -50,7 +50,7 @@ pub struct ExtraImage {
 impl ExtraImage {
     /// Creates the entry of an image; `None` where nothing was tried.
     #[must_use]
-    pub fn new(item: &Item, pruned: Option<&Pruned>) -> Self {
+    pub fn new(item: &LedgerItem, pruned: Option<&Pruned>) -> Self {
         let (state, message) = match pruned {
             None => ("extra", None),
             Some(Pruned::Deleted) => ("deleted", None),

@@ -9,7 +9,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::document::{Document, LARGEST_FILE};
 use occystrap_mirror::expand::{LARGEST_LIST, Source};
-use occystrap_mirror::ledger::sqlite::{Access, Opening, Sqlite};
+use occystrap_mirror::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 
 /// File of a mirror that was read.
 pub struct MirrorFile {
@@ -88,7 +88,7 @@ impl MirrorFile {
     }
 
     /// Opens the ledger.
-    pub fn open_ledger(&self, named: Option<&Path>, access: Access) -> Result<Sqlite> {
+    pub fn open_ledger(&self, named: Option<&Path>, access: LedgerAccess) -> Result<Sqlite> {
         let path = self.ledger_path(named);
         Sqlite::open(&Opening::new(&path, &self.name(), self.digest, access))
     }

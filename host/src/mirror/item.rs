@@ -17,7 +17,7 @@ use occystrap_mirror::document::{Index, OnConflict, Platforms, Verify};
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::HeldBlob;
 use occystrap_mirror::ledger::record::{
-    self, Ending, FinishedItem, ItemError, ItemObject, Outcome, ProofChange, Verdict,
+    self, Ending, FinishedItem, ItemError, ItemObject, LedgerItem, Outcome, ProofChange, Verdict,
 };
 use occystrap_net::context::Context;
 use occystrap_net::registry::Reference;
@@ -37,7 +37,7 @@ pub struct Attempt {
 }
 
 /// Returns whether nothing is to be done: source and destination have the digests that were proved together.
-pub fn is_unchanged(item: &record::Item, seen: &Seen) -> bool {
+pub fn is_unchanged(item: &LedgerItem, seen: &Seen) -> bool {
     let Some(proof) = item.proof else { return false };
     let source = item.want_digest.unwrap_or(proof.digest);
     seen.source == Some(source) && seen.destination == Some(proof.digest)

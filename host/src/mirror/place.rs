@@ -8,7 +8,7 @@ use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::ledger::holding::{BlobState, ItemFilter};
-use occystrap_mirror::ledger::record::{Item, Verdict};
+use occystrap_mirror::ledger::record::{LedgerItem, Verdict};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger, each_item};
 use occystrap_net::registry::{Reference, Repository};
@@ -127,7 +127,7 @@ impl<'a, L: Ledger> Places<'a, L> {
         (host, repo): (&str, &str),
         digest: &Digest,
         states: &[State],
-        mut act: impl FnMut(Item) -> Result<ControlFlow<()>>,
+        mut act: impl FnMut(LedgerItem) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let filter = ItemFilter { repo: Some((host, repo)), states, ..ItemFilter::default() };
         let hex = digest.hex();

@@ -19,7 +19,7 @@ use occystrap_base::terminal::table::write_json;
 use occystrap_mirror::document::OnConflict;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::Ledger;
-use occystrap_mirror::ledger::record;
+use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_verify::receipt::plugins::Plugins;
 
 /// Images whose answers are in memory at a time.
@@ -146,7 +146,7 @@ pub fn preview<L: Ledger>(
         };
         is_known |= known.iter().any(Option::is_some);
         for (item, known) in items.iter().zip(known) {
-            let is_same = |known: &record::Item| {
+            let is_same = |known: &LedgerItem| {
                 known.proof.is_some() && known.content == plan::content(&item.entry.settings)
             };
             if item.is_immutable() && known.as_ref().is_some_and(is_same) {

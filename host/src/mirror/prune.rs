@@ -18,7 +18,7 @@ use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use occystrap_base::oci::{Digest, Manifest, json};
 use occystrap_mirror::document::Extra;
 use occystrap_mirror::ledger::holding::ItemFilter;
-use occystrap_mirror::ledger::record::{Item, RunKind};
+use occystrap_mirror::ledger::record::{LedgerItem, RunKind};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Ledger, each_item};
 use occystrap_net::registry::{Removal, Repository};
@@ -41,7 +41,7 @@ pub enum Pruned {
 #[derive(Debug, Default)]
 pub struct Unnamed {
     /// Those that no rule named in the last whole run either: they may be deleted.
-    pub extra: Vec<Item>,
+    pub extra: Vec<LedgerItem>,
     /// Those that left the file since the last whole run. The next one makes them extra.
     pub since: u64,
 }
@@ -76,9 +76,9 @@ pub fn unnamed<L: Ledger>(
 }
 
 /// Returns the images that no rule named in the last whole run, in the order of the ledger.
-fn extra(ledger: &impl Ledger) -> Result<Vec<Item>> {
+fn extra(ledger: &impl Ledger) -> Result<Vec<LedgerItem>> {
     let filter = ItemFilter { states: &[State::Extra], ..ItemFilter::default() };
-    let mut found: Vec<Item> = Vec::new();
+    let mut found: Vec<LedgerItem> = Vec::new();
     each_item(ledger, &filter, |item| {
         found.push(item);
         Ok::<_, Error>(ControlFlow::Continue(()))
@@ -92,7 +92,7 @@ pub fn delete<L: Ledger>(
     file: &MirrorFile,
     ledger: &L,
     services: &Services<'_>,
-    mut report: impl FnMut(&Item, &Pruned),
+    mut report: impl FnMut(&LedgerItem, &Pruned),
 ) -> Result<(), Vec<Error>> {
     let one = |error: Error| vec![error];
     if file.document.prune.extra != Extra::Delete {
@@ -133,14 +133,14 @@ struct Prune<'p, L> {
     services: &'p Services<'p>,
     /// Destinations that rules name now.
     named: &'p HashSet<&'p str>,
-    extra: &'p [Item],
+    extra: &'p [LedgerItem],
     /// What stays in each repository: digests that its other tags name or list, with the tag.
     kept: BTreeMap<String, Vec<(Digest, String)>>,
 }
 
 impl<L: Ledger> Prune<'_, L> {
     /// Deletes an image. Errors when the user interrupts, or the ledger fails.
-    fn image(&mut self, item: &Item) -> Result<Pruned> {
+    fn image(&mut self, item: &LedgerItem) -> Result<Pruned> {
         let stays = |why: &str| Ok(Pruned::Stays(why.to_owned()));
         if self.named.contains(item.destination.as_str()) {
             return stays("a rule names it again");
@@ -156,7 +156,12 @@ impl<L: Ledger> Prune<'_, L> {
         }
     }
 
-    fn delete(&mut self, item: &Item, target: &str, repository: &Repository) -> Result<Pruned> {
+    fn delete(
+        &mut self,
+        item: &LedgerItem,
+        target: &str,
+        repository: &Repository,
+    ) -> Result<Pruned> {
         let Some(found) = self.services.wait(repository.digest_of(target))? else {
             return Ok(Pruned::Gone);
         };
@@ -297,7 +302,7 @@ impl<L: Ledger> Prune<'_, L> {
     }
 
     /// Forgets an image, and the blobs of its repository that no other image there has: the registry may collect them.
-    fn forget(&self, item: &Item) -> Result<()> {
+    fn forget(&self, item: &LedgerItem) -> Result<()> {
         let receipt = self.ledger.receipt(item.id)?;
         let image = ExpectedImage::of(receipt.as_deref(), None, &item.destination)?;
         self.ledger.forget_extra(item.id)?;

@@ -8,7 +8,7 @@ use occystrap_mirror::document::Referrers;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::Facts;
 use occystrap_mirror::ledger::holding::HostNote;
-use occystrap_mirror::ledger::record::{self, Ending, FinishedItem};
+use occystrap_mirror::ledger::record::{Ending, FinishedItem, LedgerItem};
 use occystrap_net::registry::{ReferrerTypes, WantedReferrers};
 
 /// Seconds after which the referrers of an unchanged image are asked for again. An image is often signed, and scanned,
@@ -27,12 +27,12 @@ pub fn wanted(item: &Item<'_>, services: &Services<'_>) -> Option<WantedReferrer
 }
 
 /// Returns whether the referrers of an item that was proved must be asked for again.
-pub fn are_due(item: &Item<'_>, known: &record::Item, facts: &impl Facts) -> Result<bool> {
+pub fn are_due(item: &Item<'_>, known: &LedgerItem, facts: &impl Facts) -> Result<bool> {
     are_unknown_or(|age| age >= ASKED_EVERY, item, known, facts)
 }
 
 /// Returns whether the referrers of an item that was proved were never asked for.
-pub fn are_unknown(item: &Item<'_>, known: &record::Item, facts: &impl Facts) -> Result<bool> {
+pub fn are_unknown(item: &Item<'_>, known: &LedgerItem, facts: &impl Facts) -> Result<bool> {
     are_unknown_or(|_| false, item, known, facts)
 }
 
@@ -41,7 +41,7 @@ pub fn are_unknown(item: &Item<'_>, known: &record::Item, facts: &impl Facts) ->
 fn are_unknown_or(
     is_old: impl FnOnce(u64) -> bool,
     item: &Item<'_>,
-    known: &record::Item,
+    known: &LedgerItem,
     facts: &impl Facts,
 ) -> Result<bool> {
     if item.entry.settings.referrers == Referrers::Without {

@@ -31,7 +31,7 @@ use occystrap_base::error::{Error, Result};
 use occystrap_mirror::document::HostLimits;
 use occystrap_mirror::ledger::holding::{Coverage, Host, HostAnswers, ItemFilter, Moved, Totals};
 use occystrap_mirror::ledger::record::{
-    Item, ItemError, ItemObject, Outcome, Run, RunId, RunKind, RunState, Verdict,
+    ItemError, ItemObject, LedgerItem, LedgerRun, Outcome, RunId, RunKind, RunState, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Ledger, each_item, last_that_moved};
@@ -75,9 +75,9 @@ pub struct Report<'l> {
     ledger: &'l dyn Ledger,
     /// Name of the mirror.
     mirror: String,
-    run: Run,
+    run: LedgerRun,
     /// The last run that moved images: this one, or one before it.
-    moved: Option<Run>,
+    moved: Option<LedgerRun>,
     /// Counts of the items that the report is about.
     totals: Totals,
     /// Counts of all items of the mirror.
@@ -125,7 +125,7 @@ impl<'l> Report<'l> {
     }
 
     /// Returns the report of a run.
-    pub fn of(ledger: &'l dyn Ledger, file: &MirrorFile, run: Run) -> Result<Self> {
+    pub fn of(ledger: &'l dyn Ledger, file: &MirrorFile, run: LedgerRun) -> Result<Self> {
         let all = ledger.totals_of_all()?;
         let totals = match names_items(run.kind) {
             true => ledger.totals(run.id)?,
@@ -170,7 +170,7 @@ impl<'l> Report<'l> {
         &self,
         run: Option<RunId>,
         states: &[State],
-        act: &mut dyn FnMut(&Item) -> Result<ControlFlow<()>, Fault>,
+        act: &mut dyn FnMut(&LedgerItem) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<(), Fault> {
         let filter = ItemFilter { run, states, ..ItemFilter::default() };
         each_item(self.ledger, &filter, |item| act(&item))
@@ -182,7 +182,7 @@ impl<'l> Report<'l> {
     }
 
     /// Returns the objects of an item that are not right.
-    fn objects(&self, item: &Item) -> Result<Vec<ItemObject>> {
+    fn objects(&self, item: &LedgerItem) -> Result<Vec<ItemObject>> {
         self.ledger.objects(item.id)
     }
 
@@ -247,7 +247,7 @@ fn names_items(kind: RunKind) -> bool {
 }
 
 /// Returns how an item stands.
-fn standing(item: &Item) -> Standing {
+fn standing(item: &LedgerItem) -> Standing {
     match (item.state, item.verdict) {
         (State::Done, Some(Verdict::Unconfirmed)) => Standing::Unconfirmed,
         (State::Done | State::Extra, _) => Standing::Good,
@@ -257,7 +257,7 @@ fn standing(item: &Item) -> Standing {
 }
 
 /// Returns the state of an item in a word, as docs/mirroring.md explains it.
-fn word(item: &Item) -> &'static str {
+fn word(item: &LedgerItem) -> &'static str {
     match item.state {
         State::Planned | State::Leased => "not done",
         State::Retry => "waits",

@@ -25,8 +25,8 @@ use occystrap_mirror::ledger::holding::{
     BlobCheck, BlobState, HeldBlob, HostAnswers, HostNote, Moved, Totals,
 };
 use occystrap_mirror::ledger::record::{
-    self, BegunRun, ClaimRequest, ClaimedItem, Ending, FinishedItem, Lease, LeaseWrite, Outcome,
-    PlanChanges, RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
+    self, BegunRun, ClaimRequest, ClaimedItem, Ending, FinishedItem, Lease, LeaseWrite, LedgerItem,
+    Outcome, PlanChanges, RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, Ledger};
@@ -225,7 +225,7 @@ struct Work<'r, L> {
 struct Asked<'r> {
     lease: Lease,
     item: &'r Item<'r>,
-    known: record::Item,
+    known: LedgerItem,
     /// Whether its proof is young enough.
     is_young: bool,
     /// Whether its referrers are asked for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::holding::Subset;
-use occystrap_mirror::ledger::record::{Item, Proof, RunId, Verdict};
+use occystrap_mirror::ledger::record::{LedgerItem, Proof, RunId, Verdict};
 use occystrap_mirror::ledger::state::State;
 
 /// Ten-thousandths of everything.
@@ -98,7 +98,7 @@ impl Selection {
     /// Returns the place of an item in the order of verification: recorded bad, never verified, oldest. `None` where the
     /// verification does not cover it. `now` is the time of the ledger's clock.
     #[must_use]
-    pub fn place(&self, item: &Item, run: RunId, now: i64) -> Option<(u8, i64)> {
+    pub fn place(&self, item: &LedgerItem, run: RunId, now: i64) -> Option<(u8, i64)> {
         match (item.state, item.proof) {
             // Bad ones are in each part.
             (State::Failed, _) if item.verdict == Some(Verdict::Failed) => return Some((0, 0)),

@@ -25,10 +25,10 @@ use occystrap_base::oci::Digest;
 use occystrap_base::parallel::each_next;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::holding::{
-    Blob, BlobCheck, BlobSum, Coverage, DueMark, DueRequest, HeldBlob, ItemFilter,
+    BlobCheck, BlobSum, Coverage, DueMark, DueRequest, HeldBlob, ItemFilter, LedgerBlob,
 };
 use occystrap_mirror::ledger::record::{
-    self, Item, ItemCheck, ItemError, ItemId, ItemObject, RunId, RunKind, Verdict,
+    self, ItemCheck, ItemError, ItemId, ItemObject, LedgerItem, RunId, RunKind, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Ledger, each_item, last_that_moved};
@@ -168,7 +168,8 @@ impl<L: Ledger> Verification<'_, L> {
 
     /// Reads blobs that are due in full: those that are recorded as bad, or all.
     fn blobs(&self, only_bad: bool) -> Result<()> {
-        let (mut page, mut after, mut is_last) = (VecDeque::<Blob>::new(), None::<DueMark>, false);
+        let (mut page, mut after, mut is_last) =
+            (VecDeque::<LedgerBlob>::new(), None::<DueMark>, false);
         let next = || loop {
             if let Some(blob) = page.pop_front() {
                 return Ok(self.budget.begin(blob.size)?.then_some(blob));
@@ -192,8 +193,8 @@ impl<L: Ledger> Verification<'_, L> {
     }
 
     /// Reads a blob in full; one that is recorded as bad also in each of its repositories.
-    fn blob(&self, blob: &Blob, is_bad: bool) -> Result<()> {
-        let Blob { host, digest, size, .. } = blob;
+    fn blob(&self, blob: &LedgerBlob, is_bad: bool) -> Result<()> {
+        let LedgerBlob { host, digest, size, .. } = blob;
         let mut check = match self.places.first_of_blob(host, digest) {
             Ok(repository) => self.services.wait(check::blob(&repository, *digest, *size))?,
             Err(error) => Check::Unchecked(error),
@@ -262,7 +263,7 @@ impl<L: Ledger> Verification<'_, L> {
         Ok(())
     }
 
-    fn bad_blob(&self, item: &Item, host: &str, digest: &Digest, found: &str) -> Result<()> {
+    fn bad_blob(&self, item: &LedgerItem, host: &str, digest: &Digest, found: &str) -> Result<()> {
         let object = ItemObject {
             role: "blob".to_owned(),
             digest: Some(*digest),
@@ -327,7 +328,7 @@ impl<L: Ledger> Verification<'_, L> {
         })
     }
 
-    fn is_read_whole(&self, item: &Item) -> bool {
+    fn is_read_whole(&self, item: &LedgerItem) -> bool {
         self.selection.level == Level::Full && !item.destination.starts_with("registry://")
     }
 
@@ -351,7 +352,7 @@ impl<L: Ledger> Verification<'_, L> {
         Ok(due.into_iter().map(|(_, id)| id).collect())
     }
 
-    fn image(&self, item: &Item, receipt: Option<&str>) -> Result<()> {
+    fn image(&self, item: &LedgerItem, receipt: Option<&str>) -> Result<()> {
         let name = &item.destination;
         let check = match ImagePlace::parse(name)? {
             Some(place) => return self.image_at(item, &place, receipt),
@@ -381,7 +382,7 @@ impl<L: Ledger> Verification<'_, L> {
     }
 
     /// Verifies an image at a registry: its tag, its manifests, and the last byte of each of its blobs.
-    fn image_at(&self, item: &Item, place: &ImagePlace, receipt: Option<&str>) -> Result<()> {
+    fn image_at(&self, item: &LedgerItem, place: &ImagePlace, receipt: Option<&str>) -> Result<()> {
         let name = &item.destination;
         let proved = item.proof.map(|proof| proof.digest);
         let Some(expected) = ExpectedImage::of(receipt, proved, name)? else {
@@ -437,7 +438,12 @@ impl<L: Ledger> Verification<'_, L> {
         }
     }
 
-    fn good_image(&self, item: &Item, digest: Option<Digest>, level: record::Level) -> Result<()> {
+    fn good_image(
+        &self,
+        item: &LedgerItem,
+        digest: Option<Digest>,
+        level: record::Level,
+    ) -> Result<()> {
         self.counts().images += 1;
         self.good.lock().unwrap_or_else(PoisonError::into_inner).insert(item.id);
         // An image of a destination without digests has no proof, and is verified each time.
@@ -446,7 +452,7 @@ impl<L: Ledger> Verification<'_, L> {
         Ok(())
     }
 
-    fn bad_image(&self, item: &Item, found: &str, objects: Vec<ItemObject>) -> Result<()> {
+    fn bad_image(&self, item: &LedgerItem, found: &str, objects: Vec<ItemObject>) -> Result<()> {
         let error = ItemError { class: DAMAGED.to_owned(), message: found.to_owned(), hint: None };
         self.ledger.record_item(self.run, item.id, &ItemCheck::Bad { error, objects })?;
         Ok(())

@@ -29,7 +29,7 @@ use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{
     BegunRun, Ending, FinishedItem, Outcome, PlanChanges, UnnamedItems, Verdict,
 };
-use occystrap_mirror::ledger::sqlite::{Access, Sqlite};
+use occystrap_mirror::ledger::sqlite::{LedgerAccess, Sqlite};
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Accounts, last_that_moved};
 use occystrap_verify::report::write_error;
@@ -108,7 +108,7 @@ fn plan(
 ) -> Result<u8> {
     let file = read(&options.mirror, err)?;
     let ledger = match file.ledger_path(options.mirror.ledger.as_deref()).exists() {
-        true => Some(file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?),
+        true => Some(file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Read)?),
         false => None,
     };
     let session = file.limited(&host.session);
@@ -146,7 +146,8 @@ fn work(
     for target in &options.report.report {
         target.check()?;
     }
-    let ledger = Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?);
+    let ledger =
+        Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Create)?);
     let session = file.limited(&host.session);
     let services = services(&file, &session, &options.mirror)?;
     let job = Job {
@@ -320,7 +321,7 @@ fn status(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let file = read(options, err)?;
-    let ledger = file.open_ledger(options.ledger.as_deref(), Access::Read)?;
+    let ledger = file.open_ledger(options.ledger.as_deref(), LedgerAccess::Read)?;
     if host.global.output_format != OutputFormat::Text {
         report::print(&ledger, &file, out)?;
         return Ok(0);

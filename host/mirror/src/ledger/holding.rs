@@ -45,7 +45,7 @@ impl BlobState {
 
 /// A blob at a host, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Blob {
+pub struct LedgerBlob {
     /// The host.
     pub host: String,
     /// Digest of the blob.
@@ -114,7 +114,7 @@ pub struct DueMark {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueBlobs {
     /// The blobs, in the order in which to read them: bad, never read, oldest.
-    pub blobs: Vec<Blob>,
+    pub blobs: Vec<LedgerBlob>,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<DueMark>,
 }

@@ -96,7 +96,7 @@ words! {
 
 /// A run of one of the commands of [`RunKind`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Run {
+pub struct LedgerRun {
     /// Its number.
     pub id: RunId,
     /// What it does.
@@ -246,7 +246,7 @@ pub struct ItemError {
 
 /// An item: one image of the mirror at its destination, and what the ledger knows of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Item {
+pub struct LedgerItem {
     /// Its number.
     pub id: ItemId,
     /// The run that named it last.
@@ -306,7 +306,7 @@ pub struct ClaimedItem {
     /// The lease, which every function that writes about the item needs.
     pub lease: Lease,
     /// The item.
-    pub item: Item,
+    pub item: LedgerItem,
 }
 
 /// What a worker asks for.

@@ -33,11 +33,11 @@ use std::time::Duration;
 use occystrap_base::error::{Error, Kind, Result};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use self::fault::Fault;
+use self::fault::StoreFault;
 use super::clock::Clock;
 use super::lock::RunLock;
 
-pub use self::open::{Access, Opening};
+pub use self::open::{LedgerAccess, Opening};
 
 /// Time after which a commit is synced, with all before it.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl Sqlite {
             path: file.path,
             clock: Arc::clone(&opening.clock),
             patience: opening.patience,
-            is_reader: opening.access == Access::Read,
+            is_reader: opening.access == LedgerAccess::Read,
             store: Mutex::new(Store { connection: file.connection, synced }),
             leases: Mutex::new(HashMap::new()),
             _lock: file.lock,
@@ -108,7 +108,7 @@ impl Sqlite {
         &self,
         doing: &str,
         sync: Sync,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreFault>,
     ) -> Result<T> {
         if self.is_reader {
             let message = format!("cannot {doing}: the ledger is open for reading only");
@@ -123,8 +123,8 @@ impl Sqlite {
         &self,
         store: &mut Store,
         sync: Sync,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreFault>,
+    ) -> Result<T, StoreFault> {
         let now = self.clock.monotonic();
         let is_synced = sync == Sync::Now || now.saturating_sub(store.synced) >= SYNC_EVERY;
         if is_synced {
@@ -140,8 +140,8 @@ impl Sqlite {
 
     fn commit<T>(
         connection: &mut Connection,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreFault>,
+    ) -> Result<T, StoreFault> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(&transaction)?;
         transaction.commit()?;
@@ -152,7 +152,7 @@ impl Sqlite {
     fn read<T>(
         &self,
         doing: &str,
-        work: impl FnOnce(&Connection) -> Result<T, Fault>,
+        work: impl FnOnce(&Connection) -> Result<T, StoreFault>,
     ) -> Result<T> {
         let mut store = self.store();
         let run = || {
@@ -161,6 +161,6 @@ impl Sqlite {
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|fault: Fault| fault.into_error(&self.path, doing, self.patience))
+        run().map_err(|fault: StoreFault| fault.into_error(&self.path, doing, self.patience))
     }
 }

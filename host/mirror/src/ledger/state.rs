@@ -1,7 +1,7 @@
 //! The states of an item, and the only place that says which state follows which.
 //!
-//! Statements of a store name the states that they start from with [`Step::from`], and take the state that follows from
-//! [`State::after`]. So SQLite and any later store have the same state machine.
+//! Statements of a store name the states that they start from with [`StateChange::from`], and take the state that follows
+//! from [`State::after`]. So SQLite and any later store have the same state machine.
 
 use super::words::words;
 
@@ -29,7 +29,7 @@ words! {
 
 /// A step that changes the state of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
+pub enum StateChange {
     /// A plan names the item in a run that it was not in.
     Name,
     /// A complete plan does not name it.
@@ -54,7 +54,7 @@ pub enum Step {
     Confirm,
 }
 
-impl Step {
+impl StateChange {
     /// All steps.
     pub const ALL: &'static [Self] = &[
         Self::Name,
@@ -84,23 +84,23 @@ impl State {
     /// Returns the state after a step, or `None` where the step is not possible. `attempt` is the number of claims that
     /// count, with the present one.
     #[must_use]
-    pub fn after(self, step: Step, attempt: u32) -> Option<Self> {
+    pub fn after(self, step: StateChange, attempt: u32) -> Option<Self> {
         let again = if attempt >= MOST_ATTEMPTS { Self::Dead } else { Self::Retry };
         match (self, step) {
-            (Self::Leased, Step::Finish) => Some(Self::Done),
-            (Self::Leased, Step::Fail) => Some(Self::Failed),
-            (Self::Leased, Step::Block) => Some(Self::Blocked),
-            (Self::Leased, Step::Postpone | Step::Lose) => Some(again),
-            (Self::Leased, Step::GiveBack) if attempt <= 1 => Some(Self::Planned),
-            (Self::Leased, Step::GiveBack) => Some(Self::Retry),
+            (Self::Leased, StateChange::Finish) => Some(Self::Done),
+            (Self::Leased, StateChange::Fail) => Some(Self::Failed),
+            (Self::Leased, StateChange::Block) => Some(Self::Blocked),
+            (Self::Leased, StateChange::Postpone | StateChange::Lose) => Some(again),
+            (Self::Leased, StateChange::GiveBack) if attempt <= 1 => Some(Self::Planned),
+            (Self::Leased, StateChange::GiveBack) => Some(Self::Retry),
             // A lease ends before its item goes into another run.
-            (Self::Leased, Step::Name | Step::Unname | Step::Claim) => None,
-            (Self::Planned | Self::Retry, Step::Claim) => Some(Self::Leased),
-            (Self::Done | Self::Failed, Step::Doubt) => Some(Self::Failed),
-            (Self::Done | Self::Failed, Step::Confirm) => Some(Self::Done),
-            (_, Step::Name) => Some(Self::Planned),
-            (Self::Extra, Step::Unname) => None,
-            (_, Step::Unname) => Some(Self::Extra),
+            (Self::Leased, StateChange::Name | StateChange::Unname | StateChange::Claim) => None,
+            (Self::Planned | Self::Retry, StateChange::Claim) => Some(Self::Leased),
+            (Self::Done | Self::Failed, StateChange::Doubt) => Some(Self::Failed),
+            (Self::Done | Self::Failed, StateChange::Confirm) => Some(Self::Done),
+            (_, StateChange::Name) => Some(Self::Planned),
+            (Self::Extra, StateChange::Unname) => None,
+            (_, StateChange::Unname) => Some(Self::Extra),
             _ => None,
         }
     }
@@ -152,24 +152,29 @@ mod tests {
 
     #[test]
     fn only_a_leased_item_ends_and_only_a_waiting_one_is_claimed() {
-        for step in
-            [Step::Finish, Step::Fail, Step::Block, Step::Postpone, Step::Lose, Step::GiveBack]
-        {
+        for step in [
+            StateChange::Finish,
+            StateChange::Fail,
+            StateChange::Block,
+            StateChange::Postpone,
+            StateChange::Lose,
+            StateChange::GiveBack,
+        ] {
             assert_eq!(step.from().collect::<Vec<_>>(), [State::Leased], "{step:?}");
         }
-        assert_eq!(Step::Claim.from().collect::<Vec<_>>(), [State::Planned, State::Retry]);
-        assert!(!Step::Unname.from().any(|state| state == State::Leased));
-        for step in [Step::Doubt, Step::Confirm] {
+        assert_eq!(StateChange::Claim.from().collect::<Vec<_>>(), [State::Planned, State::Retry]);
+        assert!(!StateChange::Unname.from().any(|state| state == State::Leased));
+        for step in [StateChange::Doubt, StateChange::Confirm] {
             assert_eq!(step.from().collect::<Vec<_>>(), [State::Done, State::Failed], "{step:?}");
         }
-        assert_eq!(Step::ALL.len(), 11);
+        assert_eq!(StateChange::ALL.len(), 11);
     }
 
     #[test]
     fn the_sixth_attempt_is_the_last() {
-        assert_eq!(State::Leased.after(Step::Postpone, 5), Some(State::Retry));
-        assert_eq!(State::Leased.after(Step::Postpone, 6), Some(State::Dead));
-        assert_eq!(State::Leased.after(Step::Lose, 6), Some(State::Dead));
+        assert_eq!(State::Leased.after(StateChange::Postpone, 5), Some(State::Retry));
+        assert_eq!(State::Leased.after(StateChange::Postpone, 6), Some(State::Dead));
+        assert_eq!(State::Leased.after(StateChange::Lose, 6), Some(State::Dead));
     }
 
     #[test]

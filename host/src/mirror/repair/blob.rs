@@ -11,8 +11,8 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_images::level::Level;
 use occystrap_mirror::expand::Item;
-use occystrap_mirror::ledger::holding::{Blob, BlobCheck, DueRequest, Subset};
-use occystrap_mirror::ledger::record;
+use occystrap_mirror::ledger::holding::{BlobCheck, DueRequest, LedgerBlob, Subset};
+use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{Body, PushOptions, Reference, Removal, Repository};
 
@@ -60,7 +60,7 @@ pub fn each(work: &Repair<'_, impl Ledger>) -> Result<()> {
 
 impl<L: Ledger> Repair<'_, L> {
     /// Repairs a blob in each repository that has it.
-    fn blob(&self, blob: &Blob) -> Result<()> {
+    fn blob(&self, blob: &LedgerBlob) -> Result<()> {
         let place = format!("{}@{}", blob.host, blob.digest);
         let mut was_wrong = false;
         for repo in self.places.of_blob(&blob.host, &blob.digest)? {
@@ -84,10 +84,10 @@ impl<L: Ledger> Repair<'_, L> {
     }
 
     /// Sends a blob again and reads it back; then deletes it, sends it again and reads it back.
-    fn replace(&self, blob: &Blob, repo: &str, repository: &Repository) -> Result<Sent> {
+    fn replace(&self, blob: &LedgerBlob, repo: &str, repository: &Repository) -> Result<Sent> {
         let uri = self.places.uri(&blob.host, repo)?;
         let to = self.services.repository_to_push(&uri)?;
-        let Blob { digest, size, .. } = *blob;
+        let LedgerBlob { digest, size, .. } = *blob;
         let what = Descriptor { media_type: String::new(), digest, size };
         let chunk_size = uri.option("chunk_size").and_then(|size| size.parse().ok());
         let options = PushOptions { chunk_size };
@@ -146,7 +146,12 @@ impl<L: Ledger> Repair<'_, L> {
     }
 
     /// Returns whether the origin has the right bytes of a blob, so that an error at sending it is one of the destination.
-    fn is_there(&self, origin: Option<&Repository>, blob: &Blob, error: &Error) -> Result<bool> {
+    fn is_there(
+        &self,
+        origin: Option<&Repository>,
+        blob: &LedgerBlob,
+        error: &Error,
+    ) -> Result<bool> {
         match (origin, error.kind()) {
             (Some(origin), Kind::Network | Kind::Destination) => {
                 Ok(self.services.wait(check::blob(origin, blob.digest, blob.size))? == Check::Good)
@@ -157,7 +162,7 @@ impl<L: Ledger> Repair<'_, L> {
 
     /// Returns a repository with the right bytes of a blob: that of the source of an image with it, or another one at the
     /// destination.
-    fn origin(&self, blob: &Blob, repo: &str) -> Result<Option<Repository>> {
+    fn origin(&self, blob: &LedgerBlob, repo: &str) -> Result<Option<Repository>> {
         let mut asked: Vec<String> = Vec::new();
         for item in self.items_with(blob, repo)? {
             let reference = Reference::parse(&item.source)?;
@@ -186,7 +191,7 @@ impl<L: Ledger> Repair<'_, L> {
     }
 
     /// Returns images of a repository that have a blob.
-    fn items_with(&self, blob: &Blob, repo: &str) -> Result<Vec<record::Item>> {
+    fn items_with(&self, blob: &LedgerBlob, repo: &str) -> Result<Vec<LedgerItem>> {
         let mut found = Vec::new();
         self.places.each_user((&blob.host, repo), &blob.digest, &[], |item| {
             found.push(item);
@@ -200,7 +205,11 @@ impl<L: Ledger> Repair<'_, L> {
 
     /// Returns images of FILE that have a blob, which their source does not have: filters made it. Each comes with the digest
     /// that its source had.
-    fn images_with(&self, blob: &Blob, repo: &str) -> Result<Vec<(Item<'_>, Option<Digest>)>> {
+    fn images_with(
+        &self,
+        blob: &LedgerBlob,
+        repo: &str,
+    ) -> Result<Vec<(Item<'_>, Option<Digest>)>> {
         let items = self.items_with(blob, repo)?;
         let made = items.iter().filter_map(|item| Some((self.of_file(item)?, item.want_digest)));
         Ok(made.collect())
@@ -210,7 +219,7 @@ impl<L: Ledger> Repair<'_, L> {
     fn move_again(
         &self,
         images: &[(Item<'_>, Option<Digest>)],
-        blob: &Blob,
+        blob: &LedgerBlob,
         repo: &str,
     ) -> Result<()> {
         let place = format!("{}/{repo}@{}", blob.host, blob.digest);

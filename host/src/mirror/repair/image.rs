@@ -17,7 +17,7 @@ use occystrap_images::level::Level;
 use occystrap_mirror::expand::Item;
 use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{
-    self, Ending, FinishedItem, ItemCheck, ItemObject, ProofChange, Verdict,
+    self, Ending, FinishedItem, ItemCheck, ItemObject, LedgerItem, ProofChange, Verdict,
 };
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Ledger, each_item};
@@ -28,7 +28,7 @@ type CheckedImage = (Check, Vec<ItemObject>);
 
 /// An image that is recorded as bad.
 struct BadImage<'i> {
-    item: &'i record::Item,
+    item: &'i LedgerItem,
     /// Where it is; `None` for a layout, a directory, or a plugin's destination.
     place: Option<ImagePlace>,
     receipt: Option<String>,
@@ -205,7 +205,7 @@ impl<L: Ledger> Repair<'_, L> {
     /// Reads an image back as a verification does.
     fn read_back(&self, bad: &BadImage<'_>, digest: Digest, record: FinishedItem) -> Result<Sent> {
         let proof = record::Proof { digest, level: record::Level::Fast, verified_at: 0 };
-        let proved = record::Item { proof: Some(proof), ..bad.item.clone() };
+        let proved = LedgerItem { proof: Some(proof), ..bad.item.clone() };
         let receipt = record.receipt.as_deref().or(bad.receipt.as_deref());
         let ((check, objects), _) = self.look(bad, &proved, receipt)?;
         Ok(match check {
@@ -233,7 +233,7 @@ impl<L: Ledger> Repair<'_, L> {
     fn look(
         &self,
         bad: &BadImage<'_>,
-        item: &record::Item,
+        item: &LedgerItem,
         receipt: Option<&str>,
     ) -> Result<(CheckedImage, Option<Digest>)> {
         let name = &item.destination;

@@ -9,8 +9,8 @@ use super::super::verify::DAMAGED;
 use occystrap_base::error::{Error, Result};
 use occystrap_mirror::expand::{Item, Source};
 use occystrap_mirror::ledger::Ledger;
-use occystrap_mirror::ledger::holding::{Blob, BlobCheck};
-use occystrap_mirror::ledger::record::{self, ItemCheck, ItemError, ItemObject, RunId};
+use occystrap_mirror::ledger::holding::{BlobCheck, LedgerBlob};
+use occystrap_mirror::ledger::record::{ItemCheck, ItemError, ItemObject, LedgerItem, RunId};
 use occystrap_net::registry::Reference;
 use occystrap_verify::receipt::plugins::Plugins;
 
@@ -121,7 +121,7 @@ impl<'r, L: Ledger> Repair<'r, L> {
     }
 
     /// Returns the image of FILE for an item of the ledger.
-    pub fn of_file(&self, item: &record::Item) -> Option<Item<'_>> {
+    pub fn of_file(&self, item: &LedgerItem) -> Option<Item<'_>> {
         let reference = Reference::parse(&item.source).ok()?;
         let is_of = |source: &&Source<'_>| {
             source.reference.host == reference.host
@@ -150,7 +150,13 @@ impl<'r, L: Ledger> Repair<'r, L> {
     }
 
     /// Records that a registry keeps a damaged blob. `files` are what its operator must remove.
-    pub fn keep_blob(&self, blob: &Blob, place: &str, found: &str, files: &[String]) -> Result<()> {
+    pub fn keep_blob(
+        &self,
+        blob: &LedgerBlob,
+        place: &str,
+        found: &str,
+        files: &[String],
+    ) -> Result<()> {
         self.counts().kept_damaged += 1;
         self.events.kept(place, found, &self.remove_first(files));
         let bad = BlobCheck::Bad(format!("{KEPT_DAMAGED}: {found}"));
@@ -159,7 +165,7 @@ impl<'r, L: Ledger> Repair<'r, L> {
     }
 
     /// Leaves a blob bad, because it could not be sent or read.
-    pub fn leave_blob(&self, blob: &Blob, place: &str, why: &Error) -> Result<()> {
+    pub fn leave_blob(&self, blob: &LedgerBlob, place: &str, why: &Error) -> Result<()> {
         self.counts().failed += 1;
         self.events.failed(place, why);
         self.ledger.record_blob(self.run, &blob.host, &blob.digest, &BlobCheck::Unchecked)?;
@@ -169,7 +175,7 @@ impl<'r, L: Ledger> Repair<'r, L> {
     /// Records that a destination keeps a damaged image. `files` are what its operator must remove.
     pub fn keep_image(
         &self,
-        item: &record::Item,
+        item: &LedgerItem,
         found: &str,
         files: &[String],
         mut objects: Vec<ItemObject>,
@@ -193,7 +199,7 @@ impl<'r, L: Ledger> Repair<'r, L> {
     }
 
     /// Records that an image could not be sent or read.
-    pub fn leave_image(&self, item: &record::Item, why: &Error) -> Result<()> {
+    pub fn leave_image(&self, item: &LedgerItem, why: &Error) -> Result<()> {
         let error = ItemError {
             class: DAMAGED.to_owned(),
             message: why.to_string(),

@@ -14,7 +14,7 @@ use std::io::Write;
 use super::{FAILURES, Fault, Report, at, word};
 use occystrap_base::terminal::size::size;
 use occystrap_images::html::text::{LONGEST_TEXT, count, escaped};
-use occystrap_mirror::ledger::record::{Item, ItemError, RunState};
+use occystrap_mirror::ledger::record::{ItemError, LedgerItem, RunState};
 use occystrap_mirror::ledger::state::State;
 
 /// What every page begins with.
@@ -171,7 +171,7 @@ fn failures(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     Ok(())
 }
 
-fn failure(report: &Report<'_>, item: &Item, to: &mut dyn Write) -> Result<(), Fault> {
+fn failure(report: &Report<'_>, item: &LedgerItem, to: &mut dyn Write) -> Result<(), Fault> {
     writeln!(
         to,
         "<section class=\"failure\"><h3><span class=\"error\">{}</span> <code>{}</code></h3>\n\

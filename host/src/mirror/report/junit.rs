@@ -6,7 +6,7 @@ use std::io::Write;
 
 use super::{Fault, Report, Standing, at, standing, word};
 use occystrap_images::html::text::escaped;
-use occystrap_mirror::ledger::record::Item;
+use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_mirror::ledger::state::State;
 
 /// What every file begins with.
@@ -70,7 +70,7 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
 /// Calls a function with each item that is a case: images that no rule names any more are none.
 fn each_case(
     report: &Report<'_>,
-    act: &mut dyn FnMut(&Item) -> Result<(), Fault>,
+    act: &mut dyn FnMut(&LedgerItem) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     report.each(report.named(), &[], &mut |item| {
         if item.state != State::Extra {
@@ -80,7 +80,12 @@ fn each_case(
     })
 }
 
-fn case(report: &Report<'_>, item: &Item, mirror: &str, to: &mut dyn Write) -> Result<(), Fault> {
+fn case(
+    report: &Report<'_>,
+    item: &LedgerItem,
+    mirror: &str,
+    to: &mut dyn Write,
+) -> Result<(), Fault> {
     let name = text(&item.destination);
     write!(to, "<testcase classname=\"{mirror}\" name=\"{name}\" time=\"0\"")?;
     let (class, message, hint) = match &item.error {

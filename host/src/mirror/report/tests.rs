@@ -11,7 +11,7 @@ use occystrap_mirror::ledger::holding::{BlobCheck, HeldBlob};
 use occystrap_mirror::ledger::record::{
     ClaimRequest, Ending, FinishedItem, Level, PlanScope, PlannedItem, ProofChange, RunRequest,
 };
-use occystrap_mirror::ledger::sqlite::{Access, Opening, Sqlite};
+use occystrap_mirror::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 use occystrap_mirror::ledger::{Facts, Holdings, Queue, Traces};
 
 /// Text that is markup, drives a terminal, or is not allowed in XML.
@@ -45,7 +45,8 @@ fn world() -> World {
     let file = MirrorFile::read(&path).unwrap_or_else(|_| panic!());
     let (path, name) = (file.ledger_path(None), file.name());
     let clock = Arc::new(Still(SystemClock.utc()));
-    let opening = Opening { clock, ..Opening::new(&path, &name, file.digest, Access::Create) };
+    let opening =
+        Opening { clock, ..Opening::new(&path, &name, file.digest, LedgerAccess::Create) };
     let ledger = Sqlite::open(&opening).unwrap();
     World { folder, file, ledger }
 }

@@ -21,7 +21,7 @@ use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::write_json;
 use occystrap_mirror::ledger::export::Exports as _;
 use occystrap_mirror::ledger::record::RunId;
-use occystrap_mirror::ledger::sqlite::Access;
+use occystrap_mirror::ledger::sqlite::LedgerAccess;
 use occystrap_verify::report::write_error;
 
 /// Exports. Returns the exit code.
@@ -36,7 +36,7 @@ pub fn export(
             .hint("-O json prints what was exported"));
     }
     let file = read(&options.mirror, err)?;
-    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?;
+    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Create)?;
     let session = file.limited(&host.session);
     let services = services(&file, &session, &options.mirror)?;
     let since = options.since.map(RunId);
@@ -195,7 +195,7 @@ pub fn import(
         .ledger
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{}.import.ledger", import.name())));
-    let ledger = Arc::new(import.file.open_ledger(Some(&ledger), Access::Create)?);
+    let ledger = Arc::new(import.file.open_ledger(Some(&ledger), LedgerAccess::Create)?);
     let file = import.load(&*ledger, &mut services)?;
     let job = Job {
         file: &file,

@@ -18,8 +18,8 @@ use occystrap_base::error::{Result, printable};
 use occystrap_base::terminal::table::write_json_line;
 use occystrap_images::level::Level;
 use occystrap_mirror::ledger::Accounts;
-use occystrap_mirror::ledger::record::Item;
-use occystrap_mirror::ledger::sqlite::{Access, Sqlite};
+use occystrap_mirror::ledger::record::LedgerItem;
+use occystrap_mirror::ledger::sqlite::{LedgerAccess, Sqlite};
 
 /// Standard output and standard error.
 type Outputs<'o> = (&'o mut dyn Write, &'o mut dyn Write);
@@ -31,7 +31,7 @@ pub fn verify(
     host: &Host<'_>,
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
-    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
+    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Write)?;
     let session = file.limited(&host.session);
     let services = services(file, &session, &options.mirror)?;
     let selection = Selection {
@@ -92,7 +92,7 @@ pub fn repair(
     host: &Host<'_>,
     (out, err): Outputs<'_>,
 ) -> Result<u8> {
-    let ledger = file.open_ledger(options.ledger.as_deref(), Access::Write)?;
+    let ledger = file.open_ledger(options.ledger.as_deref(), LedgerAccess::Write)?;
     let session = file.limited(&host.session);
     let services = services(file, &session, options)?;
     let (ended, objects) = mend(file, &ledger, &services, options, host, (out, err))?;
@@ -135,7 +135,7 @@ pub fn prune(
     let mut listed = Listed::default();
     let mut summary = PruneSummary::default();
     let mut said = Ok(());
-    let mut say = |item: &Item, pruned: Option<&Pruned>| {
+    let mut say = |item: &LedgerItem, pruned: Option<&Pruned>| {
         let image = ExtraImage::new(item, pruned);
         let line = match format {
             OutputFormat::Text => writeln!(out, "{}", line(&image)),
@@ -146,7 +146,7 @@ pub fn prune(
         line
     };
     if options.yes {
-        let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Write)?;
+        let ledger = file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Write)?;
         let (mut deleted, mut gone, mut stays) = (0, 0, 0);
         let outcome = prune::delete(file, &ledger, &services, |item, pruned| {
             match pruned {
@@ -163,7 +163,7 @@ pub fn prune(
         let done = deleted + gone;
         writeln!(err, "Prune: {done} deleted, {stays} stay").map_err(printed)?;
     } else {
-        let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?;
+        let ledger = file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Read)?;
         let unnamed = prune::unnamed(file, &ledger, &services);
         let unnamed = unnamed.map_err(|errors| super::all_but_last(errors, err))?;
         for item in &unnamed.extra {

@@ -9,7 +9,7 @@ use crate::mirror::MirrorFile;
 use crate::mirror::report::{Fault, Report, Target, json};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_mirror::ledger::Ledger;
-use occystrap_mirror::ledger::sqlite::Access;
+use occystrap_mirror::ledger::sqlite::LedgerAccess;
 
 /// Writes reports of the last run, or prints its document. Returns the exit code.
 pub fn run(
@@ -19,7 +19,7 @@ pub fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let file = read(&options.mirror, err)?;
-    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?;
+    let ledger = file.open_ledger(options.mirror.ledger.as_deref(), LedgerAccess::Read)?;
     let format = match options.report.report.is_empty() {
         true => OutputFormat::Json,
         false => host.global.output_format,

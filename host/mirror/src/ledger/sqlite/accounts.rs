@@ -3,11 +3,11 @@
 use occystrap_base::error::Result;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{DigestText, ITEM, RUN, item as read_item, page, run as read_run, words};
 use super::{Sqlite, Sync, coverage};
 use crate::ledger::holding::{Coverage, Event, ItemFilter, NewEvent, Totals};
-use crate::ledger::record::{Item, ItemId, ItemObject, Run, RunId};
+use crate::ledger::record::{ItemId, ItemObject, LedgerItem, LedgerRun, RunId};
 use crate::ledger::state::State;
 use crate::ledger::{Accounts, LONGEST_PAGE};
 
@@ -16,7 +16,7 @@ fn items(
     filter: &ItemFilter<'_>,
     after: Option<ItemId>,
     most: usize,
-) -> Result<Vec<Item>, Fault> {
+) -> Result<Vec<LedgerItem>, StoreFault> {
     let mut conditions = "id > ?".to_owned();
     let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(after.map_or(i64::MIN, |after| after.0))];
     if let Some(run) = filter.run {
@@ -48,7 +48,7 @@ fn items(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn objects(connection: &Connection, item: ItemId) -> Result<Vec<ItemObject>, Fault> {
+fn objects(connection: &Connection, item: ItemId) -> Result<Vec<ItemObject>, StoreFault> {
     let select = "SELECT role, digest, size, status, found FROM object WHERE item = ?1 ORDER BY number LIMIT ?2";
     let mut statement = connection.prepare_cached(select)?;
     let rows = statement.query_map(params![item.0, page(usize::MAX)], |row| {
@@ -63,7 +63,7 @@ fn objects(connection: &Connection, item: ItemId) -> Result<Vec<ItemObject>, Fau
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn events(connection: &Connection, after: i64, most: usize) -> Result<Vec<Event>, Fault> {
+fn events(connection: &Connection, after: i64, most: usize) -> Result<Vec<Event>, StoreFault> {
     let select = "SELECT id, at, run, item, worker, what, detail FROM event WHERE id > ?1 ORDER BY id LIMIT ?2";
     let mut statement = connection.prepare_cached(select)?;
     let rows = statement.query_map(params![after, page(most)], |row| {
@@ -81,7 +81,7 @@ fn events(connection: &Connection, after: i64, most: usize) -> Result<Vec<Event>
 }
 
 impl Accounts for Sqlite {
-    fn runs(&self, most: usize) -> Result<Vec<Run>> {
+    fn runs(&self, most: usize) -> Result<Vec<LedgerRun>> {
         let select = format!("SELECT {RUN} FROM run ORDER BY id DESC LIMIT ?1");
         self.read("list runs", |connection| {
             let mut statement = connection.prepare_cached(&select)?;
@@ -104,11 +104,11 @@ impl Accounts for Sqlite {
         filter: &ItemFilter<'_>,
         after: Option<ItemId>,
         most: usize,
-    ) -> Result<Vec<Item>> {
+    ) -> Result<Vec<LedgerItem>> {
         self.read("list items", |connection| items(connection, filter, after, most))
     }
 
-    fn item(&self, destination: &str) -> Result<Option<Item>> {
+    fn item(&self, destination: &str) -> Result<Option<LedgerItem>> {
         let select = format!("SELECT {ITEM} FROM item WHERE destination = ?1");
         self.read("find an item", |connection| {
             Ok(connection
@@ -118,7 +118,7 @@ impl Accounts for Sqlite {
         })
     }
 
-    fn known(&self, destinations: &[&str]) -> Result<Vec<Option<Item>>> {
+    fn known(&self, destinations: &[&str]) -> Result<Vec<Option<LedgerItem>>> {
         let select = format!("SELECT {ITEM} FROM item WHERE destination = ?1");
         self.read("find items", |connection| {
             let mut statement = connection.prepare_cached(&select)?;

@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{RUN, count, run as read_run, words};
-use crate::ledger::record::{BegunRun, Run, RunEnd, RunId, RunKind, RunRequest, RunState};
-use crate::ledger::state::{State, Step};
+use crate::ledger::record::{BegunRun, LedgerRun, RunEnd, RunId, RunKind, RunRequest, RunState};
+use crate::ledger::state::{State, StateChange};
 
 /// Number of runs whose events are kept. It is a month of nightly runs.
 const KEPT_RUNS: i64 = 30;
@@ -15,10 +15,10 @@ pub fn begin_run(
     transaction: &Transaction<'_>,
     request: &RunRequest<'_>,
     now: i64,
-) -> Result<BegunRun, Fault> {
+) -> Result<BegunRun, StoreFault> {
     let (taken_back, dead) = take_back(transaction, None, now)?;
     let last = last_run(transaction, request.kind)?;
-    let fits = |run: &Run| {
+    let fits = |run: &LedgerRun| {
         run.state != RunState::Finished
             && run.kind == request.kind
             && run.file_digest == request.file_digest
@@ -55,7 +55,7 @@ pub fn begin_run(
 }
 
 /// Returns the latest run of a kind. Kinds that change destinations count as one: their order matters.
-fn last_run(transaction: &Transaction<'_>, kind: RunKind) -> Result<Option<Run>, Fault> {
+fn last_run(transaction: &Transaction<'_>, kind: RunKind) -> Result<Option<LedgerRun>, StoreFault> {
     let kinds: &[RunKind] = match kind {
         RunKind::Mirror | RunKind::Repair | RunKind::Import => {
             &[RunKind::Mirror, RunKind::Repair, RunKind::Import]
@@ -70,7 +70,7 @@ fn last_run(transaction: &Transaction<'_>, kind: RunKind) -> Result<Option<Run>,
 }
 
 /// Returns the number of open items of a run.
-fn open_count(transaction: &Transaction<'_>, run: RunId) -> Result<u64, Fault> {
+fn open_count(transaction: &Transaction<'_>, run: RunId) -> Result<u64, StoreFault> {
     let select = "SELECT (SELECT count(*) FROM item WHERE run = ?1 AND state = 'planned')
         + (SELECT count(*) FROM item WHERE run = ?1 AND state = 'retry')
         + (SELECT count(*) FROM item WHERE run = ?1 AND state = 'leased')";
@@ -86,11 +86,12 @@ pub fn take_back(
     transaction: &Transaction<'_>,
     only: Option<&[(i64, i64)]>,
     now: i64,
-) -> Result<(u64, u64), Fault> {
+) -> Result<(u64, u64), StoreFault> {
     let (mut taken, mut dead) = (0, 0);
     for (item, generation, attempt) in leased(transaction)? {
         let is_meant = only.is_none_or(|only| only.contains(&(item, generation)));
-        let Some(state) = State::Leased.after(Step::Lose, attempt).filter(|_| is_meant) else {
+        let Some(state) = State::Leased.after(StateChange::Lose, attempt).filter(|_| is_meant)
+        else {
             continue;
         };
         let set = "UPDATE item SET state = ?2, since = ?3, not_before = ?3, ended = ?4,
@@ -109,7 +110,7 @@ pub fn take_back(
 }
 
 /// Returns all leases: item, generation, attempt. Their number is that of the workers.
-pub fn leased(transaction: &Transaction<'_>) -> Result<Vec<(i64, i64, u32)>, Fault> {
+pub fn leased(transaction: &Transaction<'_>) -> Result<Vec<(i64, i64, u32)>, StoreFault> {
     let mut statement = transaction
         .prepare_cached("SELECT id, lease_gen, attempt FROM item WHERE state = 'leased'")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -122,7 +123,7 @@ pub fn finish_run(
     run: RunId,
     totals: &str,
     now: i64,
-) -> Result<RunEnd, Fault> {
+) -> Result<RunEnd, StoreFault> {
     let left = open_count(transaction, run)?;
     if left > 0 {
         return Ok(RunEnd::ItemsLeft(left));
@@ -138,7 +139,7 @@ pub fn finish_run(
 }
 
 /// Marks a run as stopped, unless it is finished.
-pub fn stop_run(transaction: &Transaction<'_>, run: RunId, now: i64) -> Result<(), Fault> {
+pub fn stop_run(transaction: &Transaction<'_>, run: RunId, now: i64) -> Result<(), StoreFault> {
     let set = "UPDATE run SET state = ?2, finished = ?3 WHERE id = ?1 AND state <> ?4";
     transaction.prepare_cached(set)?.execute(params![
         run.0,

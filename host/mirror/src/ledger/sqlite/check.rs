@@ -2,10 +2,10 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::finish::{keep_receipt, replace_objects};
 use crate::ledger::record::{ItemCheck, ItemId, Outcome, RunId, Verdict};
-use crate::ledger::state::{State, Step};
+use crate::ledger::state::{State, StateChange};
 
 const FIND: &str = "SELECT state, verdict FROM item WHERE id = ?1";
 
@@ -25,7 +25,7 @@ pub fn record(
     item: ItemId,
     check: &ItemCheck,
     now: i64,
-) -> Result<bool, Fault> {
+) -> Result<bool, StoreFault> {
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let found: Option<(State, Option<Verdict>)> =
         transaction.prepare_cached(FIND)?.query_row([item.0], read).optional()?;
@@ -34,8 +34,8 @@ pub fn record(
         return Ok(false);
     }
     let step = match check {
-        ItemCheck::Bad { .. } => Step::Doubt,
-        ItemCheck::Good { .. } | ItemCheck::Repaired { .. } => Step::Confirm,
+        ItemCheck::Bad { .. } => StateChange::Doubt,
+        ItemCheck::Good { .. } | ItemCheck::Repaired { .. } => StateChange::Confirm,
     };
     let Some(state) = before.after(step, 1) else { return Ok(false) };
     match check {

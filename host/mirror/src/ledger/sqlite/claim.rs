@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{ITEM, count, item as read_item};
 use crate::ledger::LEASE_SECONDS;
-use crate::ledger::record::{ClaimRequest, ClaimedItem, Item, Lease, OpenItems, RunId};
-use crate::ledger::state::{State, Step};
+use crate::ledger::record::{ClaimRequest, ClaimedItem, Lease, LedgerItem, OpenItems, RunId};
+use crate::ledger::state::{State, StateChange};
 
 /// Items in work by host, and the limits.
 struct Room<'a> {
@@ -40,7 +40,7 @@ pub fn claim(
     transaction: &Transaction<'_>,
     request: &ClaimRequest<'_>,
     now: i64,
-) -> Result<Vec<ClaimedItem>, Fault> {
+) -> Result<Vec<ClaimedItem>, StoreFault> {
     let mut room = Room {
         used: used(transaction)?,
         limits: request.host_limits,
@@ -59,7 +59,7 @@ pub fn claim(
 }
 
 /// Returns the number of items in work for each host.
-fn used(transaction: &Transaction<'_>) -> Result<HashMap<String, u32>, Fault> {
+fn used(transaction: &Transaction<'_>) -> Result<HashMap<String, u32>, StoreFault> {
     let mut used = HashMap::new();
     let select = "SELECT src_host, dst_host FROM item WHERE state = 'leased'";
     let mut statement = transaction.prepare_cached(select)?;
@@ -76,7 +76,7 @@ fn used(transaction: &Transaction<'_>) -> Result<HashMap<String, u32>, Fault> {
 
 /// Returns the seconds for which each paused host is paused. A pause that begins in the future is over: the clock went
 /// back.
-fn pauses(connection: &Connection, now: i64) -> Result<HashMap<String, i64>, Fault> {
+fn pauses(connection: &Connection, now: i64) -> Result<HashMap<String, i64>, StoreFault> {
     let select =
         "SELECT name, paused_until - ?1 FROM host WHERE paused_until > ?1 AND paused_since <= ?1";
     let mut statement = connection.prepare_cached(select)?;
@@ -104,8 +104,8 @@ const FIRST_OF_PAIR: &str =
 fn pairs(
     connection: &Connection,
     run: RunId,
-    mut visit: impl FnMut(&str, &str) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    mut visit: impl FnMut(&str, &str) -> Result<(), StoreFault>,
+) -> Result<(), StoreFault> {
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let mut destinations = connection.prepare_cached(NEXT_DESTINATION)?;
     let mut sources = connection.prepare_cached(NEXT_SOURCE)?;
@@ -128,7 +128,7 @@ fn planned(
     transaction: &Transaction<'_>,
     request: &ClaimRequest<'_>,
     room: &mut Room<'_>,
-) -> Result<Vec<i64>, Fault> {
+) -> Result<Vec<i64>, StoreFault> {
     let mut first = transaction.prepare_cached(FIRST_OF_PAIR)?;
     let most = i64::try_from(request.most).unwrap_or(i64::MAX);
     // Place in its pair, then number: the order in which to take.
@@ -167,7 +167,7 @@ fn retries(
     now: i64,
     most: usize,
     room: &mut Room<'_>,
-) -> Result<Vec<i64>, Fault> {
+) -> Result<Vec<i64>, StoreFault> {
     let mut statement = transaction.prepare_cached(READY)?;
     let mut rows = statement.query(params![run.0, now])?;
     let mut chosen = Vec::new();
@@ -188,12 +188,12 @@ fn take(
     id: i64,
     worker: &str,
     now: i64,
-) -> Result<Option<ClaimedItem>, Fault> {
+) -> Result<Option<ClaimedItem>, StoreFault> {
     let select = format!("SELECT {ITEM}, lease_gen FROM item WHERE id = ?1");
     let read = |row: &rusqlite::Row<'_>| Ok((read_item(row)?, row.get::<_, i64>("lease_gen")?));
-    let (item, generation): (Item, i64) =
+    let (item, generation): (LedgerItem, i64) =
         transaction.prepare_cached(&select)?.query_row([id], read)?;
-    let Some(state) = item.state.after(Step::Claim, item.attempt) else { return Ok(None) };
+    let Some(state) = item.state.after(StateChange::Claim, item.attempt) else { return Ok(None) };
     let (generation, attempt) = (generation + 1, item.attempt + 1);
     let set = "UPDATE item SET state = ?2, attempt = ?3, lease_by = ?4, lease_gen = ?5, lease_until = ?6 WHERE id = ?1";
     let until = now.saturating_add(LEASE_SECONDS);
@@ -201,7 +201,7 @@ fn take(
         .prepare_cached(set)?
         .execute(params![id, state, attempt, worker, generation, until])?;
     let lease = Lease { item: item.id, generation };
-    Ok(Some(ClaimedItem { lease, item: Item { state, attempt, ..item } }))
+    Ok(Some(ClaimedItem { lease, item: LedgerItem { state, attempt, ..item } }))
 }
 
 /// Prolongs the leases that are not stale. Returns whether each one still holds.
@@ -209,7 +209,7 @@ pub fn prolong(
     transaction: &Transaction<'_>,
     leases: &[Lease],
     now: i64,
-) -> Result<Vec<bool>, Fault> {
+) -> Result<Vec<bool>, StoreFault> {
     let set =
         "UPDATE item SET lease_until = ?3 WHERE id = ?1 AND lease_gen = ?2 AND state = 'leased'";
     let mut statement = transaction.prepare_cached(set)?;
@@ -222,7 +222,7 @@ pub fn prolong(
 }
 
 /// Returns leases uncounted. Returns their number.
-pub fn give_back(transaction: &Transaction<'_>, leases: &[(i64, i64)]) -> Result<u64, Fault> {
+pub fn give_back(transaction: &Transaction<'_>, leases: &[(i64, i64)]) -> Result<u64, StoreFault> {
     let find = "SELECT attempt FROM item WHERE id = ?1 AND lease_gen = ?2 AND state = 'leased'";
     let set = "UPDATE item SET state = ?2, attempt = ?3, since = 0, not_before = 0, lease_by = NULL, lease_until = NULL
         WHERE id = ?1";
@@ -233,7 +233,7 @@ pub fn give_back(transaction: &Transaction<'_>, leases: &[(i64, i64)]) -> Result
             .query_row([item, generation], |row| row.get(0))
             .optional()?;
         let Some(attempt) = attempt else { continue };
-        let Some(state) = State::Leased.after(Step::GiveBack, attempt) else { continue };
+        let Some(state) = State::Leased.after(StateChange::GiveBack, attempt) else { continue };
         let row = params![item, state, attempt.saturating_sub(1)];
         transaction.prepare_cached(set)?.execute(row)?;
         returned += 1;
@@ -242,7 +242,7 @@ pub fn give_back(transaction: &Transaction<'_>, leases: &[(i64, i64)]) -> Result
 }
 
 /// Returns the open items of a run, and when the next one is ready.
-pub fn open_items(connection: &Connection, run: RunId, now: i64) -> Result<OpenItems, Fault> {
+pub fn open_items(connection: &Connection, run: RunId, now: i64) -> Result<OpenItems, StoreFault> {
     let select = "SELECT (SELECT count(*) FROM item WHERE run = ?1 AND state = 'planned'),
         (SELECT count(*) FROM item WHERE run = ?1 AND state = 'leased'),
         (SELECT count(*) FROM item WHERE run = ?1 AND state = 'retry')";

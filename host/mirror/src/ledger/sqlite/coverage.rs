@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{count, stored};
 use crate::ledger::clock::{MOST_FUTURE, age};
 use crate::ledger::holding::{BlobState, BlobSum, Coverage, Totals};
@@ -15,7 +15,7 @@ const TOTALS: &str =
     FROM item WHERE ?1 IS NULL OR run = ?1 OR state = 'extra' GROUP BY state, outcome, verdict";
 
 /// Returns counts and sums of a run, or of all items.
-pub fn totals(connection: &Connection, run: Option<RunId>) -> Result<Totals, Fault> {
+pub fn totals(connection: &Connection, run: Option<RunId>) -> Result<Totals, StoreFault> {
     let mut statement = connection.prepare_cached(TOTALS)?;
     let mut rows = statement.query([run.map(|run| run.0)])?;
     let mut totals = Totals::default();
@@ -81,7 +81,7 @@ const OF_AGE: &str = "SELECT count(*), coalesce(sum(size), 0) FROM blob
     WHERE rank = ?1 AND verified_at >= ?2 AND verified_at < ?3";
 
 /// Returns how much was read in full, by age.
-pub fn coverage(connection: &Connection, limits: &[u64], now: i64) -> Result<Coverage, Fault> {
+pub fn coverage(connection: &Connection, limits: &[u64], now: i64) -> Result<Coverage, StoreFault> {
     let sum =
         |row: &rusqlite::Row<'_>| Ok(BlobSum { blobs: count(row, 0)?, bytes: count(row, 1)? });
     let of_rank =

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ToSql};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{BLOB, count, page, read_blob, stored};
 use crate::ledger::clock::MOST_FUTURE;
 use crate::ledger::holding::{BlobState, BlobSum, DueBlobs, DueMark, DueRequest, Subset};
@@ -77,7 +77,7 @@ pub fn due_blobs(
     connection: &Connection,
     request: &DueRequest<'_>,
     now: i64,
-) -> Result<DueBlobs, Fault> {
+) -> Result<DueBlobs, StoreFault> {
     let mut conditions = Conditions::new(request, now);
     if let Some(DueMark { rank, verified_at, id }) = request.after {
         let values: Vec<Box<dyn ToSql>> = vec![Box::new(rank), Box::new(verified_at), Box::new(id)];
@@ -113,7 +113,7 @@ pub fn sum_due(
     connection: &Connection,
     request: &DueRequest<'_>,
     now: i64,
-) -> Result<BlobSum, Fault> {
+) -> Result<BlobSum, StoreFault> {
     let conditions = Conditions::new(request, now);
     let select =
         format!("SELECT count(*), coalesce(sum(size), 0) FROM blob WHERE {}", conditions.text);

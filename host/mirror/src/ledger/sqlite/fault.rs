@@ -9,20 +9,20 @@ use rusqlite::{ErrorCode, ffi};
 
 /// Reason why a transaction failed.
 #[derive(Debug)]
-pub enum Fault {
+pub enum StoreFault {
     /// SQLite failed, or a stored value cannot be.
     Sql(rusqlite::Error),
     /// A rule of the ledger forbids it.
     Refused(Error),
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for StoreFault {
     fn from(cause: rusqlite::Error) -> Self {
         Self::Sql(cause)
     }
 }
 
-impl Fault {
+impl StoreFault {
     /// Returns the error for users. `doing` is a verb with its object: `claim items`.
     pub fn into_error(self, path: &Path, doing: &str, patience: Duration) -> Error {
         match self {

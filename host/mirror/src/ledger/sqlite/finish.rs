@@ -2,12 +2,12 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::stored;
 use crate::ledger::record::{
     Ending, FinishedItem, ItemId, ItemObject, Lease, LeaseWrite, Outcome, ProofChange, Verdict,
 };
-use crate::ledger::state::{State, Step, backoff};
+use crate::ledger::state::{State, StateChange, backoff};
 
 /// Columns that an ending decides.
 struct Ended {
@@ -31,7 +31,7 @@ pub fn finish(
     lease: Lease,
     record: &FinishedItem,
     now: i64,
-) -> Result<LeaseWrite, Fault> {
+) -> Result<LeaseWrite, StoreFault> {
     let row = params![lease.item.0, lease.generation];
     let found = transaction
         .prepare_cached(FIND)?
@@ -75,7 +75,7 @@ pub fn keep_receipt(
     transaction: &Transaction<'_>,
     item: ItemId,
     receipt: &str,
-) -> Result<(), Fault> {
+) -> Result<(), StoreFault> {
     let insert = "INSERT INTO receipt (item, body) VALUES (?1, ?2)
         ON CONFLICT (item) DO UPDATE SET body = excluded.body";
     transaction.prepare_cached(insert)?.execute(params![item.0, receipt])?;
@@ -84,10 +84,10 @@ pub fn keep_receipt(
 
 fn ended(lease: Lease, ending: &Ending, attempt: u32, now: i64) -> Option<Ended> {
     let step = match ending {
-        Ending::Done(..) => Step::Finish,
-        Ending::Failed(_) => Step::Fail,
-        Ending::Blocked => Step::Block,
-        Ending::Retry { .. } => Step::Postpone,
+        Ending::Done(..) => StateChange::Finish,
+        Ending::Failed(_) => StateChange::Fail,
+        Ending::Blocked => StateChange::Block,
+        Ending::Retry { .. } => StateChange::Postpone,
     };
     let state = State::Leased.after(step, attempt)?;
     let (outcome, verdict) = match ending {
@@ -111,7 +111,7 @@ fn change_proof(
     lease: Lease,
     proof: ProofChange,
     now: i64,
-) -> Result<(), Fault> {
+) -> Result<(), StoreFault> {
     let set = "UPDATE item SET have_digest = ?2, level = ?3, verified_at = ?4 WHERE id = ?1";
     let mut statement = transaction.prepare_cached(set)?;
     let none: Option<String> = None;
@@ -132,7 +132,7 @@ pub fn replace_objects(
     transaction: &Transaction<'_>,
     item: ItemId,
     objects: &[ItemObject],
-) -> Result<(), Fault> {
+) -> Result<(), StoreFault> {
     transaction.prepare_cached("DELETE FROM object WHERE item = ?1")?.execute([item.0])?;
     let insert = "INSERT INTO object (item, number, role, digest, size, status, found) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mut statement = transaction.prepare_cached(insert)?;

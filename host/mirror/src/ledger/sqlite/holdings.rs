@@ -4,12 +4,12 @@ use occystrap_base::error::Result;
 use occystrap_base::oci::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{BLOB, DigestText, blob_state, count, page, read_blob, stored};
 use super::{Sqlite, Sync, due};
 use crate::ledger::Holdings;
 use crate::ledger::holding::{
-    Blob, BlobCheck, BlobLink, BlobState, BlobSum, DueBlobs, DueRequest, HeldBlob,
+    BlobCheck, BlobLink, BlobState, BlobSum, DueBlobs, DueRequest, HeldBlob, LedgerBlob,
 };
 use crate::ledger::record::RunId;
 
@@ -19,7 +19,11 @@ fn bucket(digest: &str) -> i64 {
     i64::from(u32::from_str_radix(hex, 16).unwrap_or(0) >> 1)
 }
 
-fn note_blobs(transaction: &Transaction<'_>, blobs: &[HeldBlob], now: i64) -> Result<(), Fault> {
+fn note_blobs(
+    transaction: &Transaction<'_>,
+    blobs: &[HeldBlob],
+    now: i64,
+) -> Result<(), StoreFault> {
     // The update makes RETURNING say the number of a blob that is known.
     let insert = "INSERT INTO blob (host, digest, size, bucket) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT (host, digest) DO UPDATE SET size = excluded.size RETURNING id";
@@ -41,7 +45,7 @@ fn forget_blob(
     host: &str,
     repo: &str,
     digest: &Digest,
-) -> Result<(), Fault> {
+) -> Result<(), StoreFault> {
     let digest = digest.to_string();
     let unlink = "DELETE FROM link WHERE repo = ?2
         AND blob = (SELECT id FROM blob WHERE host = ?1 AND digest = ?3)";
@@ -56,7 +60,7 @@ fn names(
     connection: &Connection,
     select: &str,
     values: impl rusqlite::Params,
-) -> Result<Vec<String>, Fault> {
+) -> Result<Vec<String>, StoreFault> {
     let mut statement = connection.prepare_cached(select)?;
     let rows = statement.query_map(values, |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -68,7 +72,7 @@ fn record_blob(
     (host, digest): (&str, &Digest),
     check: &BlobCheck,
     now: i64,
-) -> Result<bool, Fault> {
+) -> Result<bool, StoreFault> {
     let digest = digest.to_string();
     let changed = match check {
         BlobCheck::Unchecked => {
@@ -101,7 +105,7 @@ impl Holdings for Sqlite {
         })
     }
 
-    fn blob(&self, host: &str, digest: &Digest) -> Result<Option<Blob>> {
+    fn blob(&self, host: &str, digest: &Digest) -> Result<Option<LedgerBlob>> {
         let select = format!("SELECT {BLOB} FROM blob WHERE host = ?1 AND digest = ?2");
         self.read("find a blob", |connection| {
             let mut statement = connection.prepare_cached(&select)?;

@@ -26,7 +26,7 @@ use occystrap_base::oci::digest::Digest;
 use occystrap_base::terminal::shell::quote;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::fault::{Fault, damaged, error};
+use super::fault::{StoreFault, damaged, error};
 use super::schema;
 use crate::ledger::clock::{Clock, SystemClock};
 use crate::ledger::lock::{RunLock, beside, lock_path};
@@ -43,7 +43,7 @@ const LONGEST_LOG: i64 = 16 * 1024 * 1024;
 
 /// What a caller does with a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum LedgerAccess {
     /// It writes, and creates a ledger where there was none: `mirror run`.
     Create,
     /// It writes into one that exists: `mirror verify`.
@@ -63,7 +63,7 @@ pub struct Opening<'a> {
     /// Digest of the bytes of FILE.
     pub file_digest: Digest,
     /// What the caller does with it.
-    pub access: Access,
+    pub access: LedgerAccess,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// How the type of a file system is found.
@@ -75,7 +75,7 @@ pub struct Opening<'a> {
 impl<'a> Opening<'a> {
     /// Creates an opening with the clocks and the file systems of the machine.
     #[must_use]
-    pub fn new(path: &'a Path, mirror: &'a str, file_digest: Digest, access: Access) -> Self {
+    pub fn new(path: &'a Path, mirror: &'a str, file_digest: Digest, access: LedgerAccess) -> Self {
         let clock = Arc::new(SystemClock);
         Self { path, mirror, file_digest, access, clock, file_system, patience: PATIENCE }
     }
@@ -96,11 +96,11 @@ pub struct OpenFile {
 pub fn open(opening: &Opening<'_>) -> Result<OpenFile> {
     let path = std::fs::canonicalize(opening.path).unwrap_or_else(|_| opening.path.to_owned());
     refuse_network(opening.path, folder(&path), opening.file_system)?;
-    let is_writer = opening.access != Access::Read;
+    let is_writer = opening.access != LedgerAccess::Read;
     let mut lock = None;
     if is_writer {
         // Before the lock, so that a wrong path leaves no lock file behind.
-        if opening.access == Access::Write && is_missing(&path)? {
+        if opening.access == LedgerAccess::Write && is_missing(&path)? {
             refuse_missing(opening, &path, lock_path(&path).exists())?;
         }
         check_header(&path)?;
@@ -143,7 +143,7 @@ fn refuse_missing(opening: &Opening<'_>, path: &Path, had_one: bool) -> Result<(
             "restore it from a backup; or begin a new one, which finds and verifies what is there: rm -f {lock} {log} {shared}"
         )));
     }
-    if opening.access == Access::Create {
+    if opening.access == LedgerAccess::Create {
         return Ok(());
     }
     let message = format!("the ledger '{place}' does not exist");
@@ -231,7 +231,7 @@ fn create(opening: &Opening<'_>, path: &Path) -> Result<()> {
     named
 }
 
-fn build(opening: &Opening<'_>, new: &Path) -> Result<(), Fault> {
+fn build(opening: &Opening<'_>, new: &Path) -> Result<(), StoreFault> {
     let mut connection = Connection::open(new)?;
     connection.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
     schema::migrate(&mut connection, new)?;
@@ -249,11 +249,11 @@ fn connect(opening: &Opening<'_>, path: &Path) -> Result<Connection> {
     let open = |flags| Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     // A reader also writes: into the index of the log, which tells the writer what it still needs.
     let mut connection = match (open(write), opening.access) {
-        (Err(_), Access::Read) => open(read),
+        (Err(_), LedgerAccess::Read) => open(read),
         (opened, _) => opened,
     };
     let cannot_read = |connection: &Connection| schema::version(connection).is_err();
-    if opening.access == Access::Read
+    if opening.access == LedgerAccess::Read
         && connection.as_ref().is_ok_and(cannot_read)
         && !beside(path, "-wal").exists()
     {
@@ -262,7 +262,7 @@ fn connect(opening: &Opening<'_>, path: &Path) -> Result<Connection> {
     }
     let connection = connection.map_err(|cause| failed(&cause))?;
     let is_read_only = connection.is_readonly("main").map_err(|cause| failed(&cause))?;
-    if is_read_only && opening.access != Access::Read {
+    if is_read_only && opening.access != LedgerAccess::Read {
         let place = path.display();
         return Err(Error::new(
             Kind::Destination,
@@ -290,14 +290,18 @@ fn as_it_is(path: &Path) -> String {
 }
 
 /// Checks what is in the file, and sets the connection up.
-fn prepare(connection: &mut Connection, opening: &Opening<'_>, path: &Path) -> Result<(), Fault> {
+fn prepare(
+    connection: &mut Connection,
+    opening: &Opening<'_>,
+    path: &Path,
+) -> Result<(), StoreFault> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // All statements of the ledger fit.
     connection.set_prepared_statement_cache_capacity(96);
     let found = schema::version(connection)?;
     schema::refuse_later(found, schema::newest(), path)?;
-    if opening.access == Access::Read {
+    if opening.access == LedgerAccess::Read {
         connection.pragma_update(None, "query_only", true)?;
         if found < schema::newest() {
             let message = format!(
@@ -306,7 +310,7 @@ fn prepare(connection: &mut Connection, opening: &Opening<'_>, path: &Path) -> R
                 schema::newest()
             );
             let hint = format!("`occystrap mirror run {}` migrates it", opening.mirror);
-            return Err(Fault::Refused(Error::usage(message).hint(hint)));
+            return Err(StoreFault::Refused(Error::usage(message).hint(hint)));
         }
     } else {
         let mode: String =
@@ -318,7 +322,7 @@ fn prepare(connection: &mut Connection, opening: &Opening<'_>, path: &Path) -> R
             );
             let error =
                 Error::usage(message).hint("name a path on a local disk with --ledger PATH");
-            return Err(Fault::Refused(error));
+            return Err(StoreFault::Refused(error));
         }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "journal_size_limit", LONGEST_LOG)?;
@@ -328,21 +332,25 @@ fn prepare(connection: &mut Connection, opening: &Opening<'_>, path: &Path) -> R
     check_mirror(connection, opening, path)
 }
 
-fn quick_check(connection: &Connection, path: &Path) -> Result<(), Fault> {
+fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreFault> {
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" {
         return Ok(());
     }
     let first = found.lines().last().unwrap_or("unknown").trim();
-    Err(Fault::Refused(damaged(path, &format!("quick_check says '{first}'"))))
+    Err(StoreFault::Refused(damaged(path, &format!("quick_check says '{first}'"))))
 }
 
 /// Errors when the ledger belongs to another mirror. Stores the new name where FILE was only renamed.
-fn check_mirror(connection: &Connection, opening: &Opening<'_>, path: &Path) -> Result<(), Fault> {
+fn check_mirror(
+    connection: &Connection,
+    opening: &Opening<'_>,
+    path: &Path,
+) -> Result<(), StoreFault> {
     let name: Option<String> =
         connection.query_row("SELECT name FROM mirror", [], |row| row.get(0)).optional()?;
     let Some(name) = name else {
-        return Err(Fault::Refused(damaged(path, "it does not say of which mirror it is")));
+        return Err(StoreFault::Refused(damaged(path, "it does not say of which mirror it is")));
     };
     if name == opening.mirror {
         return Ok(());
@@ -359,9 +367,9 @@ fn check_mirror(connection: &Connection, opening: &Opening<'_>, path: &Path) -> 
         let hint = format!(
             "name a ledger of its own with --ledger PATH; if '{name}' was renamed, run it once before you change it"
         );
-        return Err(Fault::Refused(Error::usage(message).hint(hint)));
+        return Err(StoreFault::Refused(Error::usage(message).hint(hint)));
     }
-    if opening.access != Access::Read {
+    if opening.access != LedgerAccess::Read {
         connection.execute("UPDATE mirror SET name = ?1", [opening.mirror])?;
     }
     Ok(())

@@ -3,10 +3,10 @@
 use occystrap_base::error::Error;
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 use super::rows::{count, words};
 use crate::ledger::record::{PlanChanges, PlanScope, PlannedItem, RunId, RunState, UnnamedItems};
-use crate::ledger::state::{State, Step};
+use crate::ledger::state::{State, StateChange};
 
 /// What the ledger has of an item before it is named.
 struct Before {
@@ -37,7 +37,7 @@ pub fn plan(
     transaction: &Transaction<'_>,
     run: RunId,
     items: &[PlannedItem],
-) -> Result<PlanChanges, Fault> {
+) -> Result<PlanChanges, StoreFault> {
     let mut find = transaction.prepare_cached(FIND)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     let mut renew = transaction.prepare_cached(RENEW)?;
@@ -62,7 +62,7 @@ pub fn plan(
             continue;
         };
         let is_kept = before.run == run.0 && before.is_same && before.state != State::Extra;
-        let next = before.state.after(Step::Name, before.attempt).filter(|_| !is_kept);
+        let next = before.state.after(StateChange::Name, before.attempt).filter(|_| !is_kept);
         let Some(state) = next else {
             // What is in work stays; a source that moved meanwhile is found by the next run.
             match before.state {
@@ -94,7 +94,10 @@ pub fn plan(
     Ok(changes)
 }
 
-fn before(find: &mut CachedStatement<'_>, item: &PlannedItem) -> Result<Option<Before>, Fault> {
+fn before(
+    find: &mut CachedStatement<'_>,
+    item: &PlannedItem,
+) -> Result<Option<Before>, StoreFault> {
     let row = params![item.destination, item.source, item.content];
     let read = |row: &rusqlite::Row<'_>| {
         Ok(Before {
@@ -114,11 +117,11 @@ pub fn end_plan(
     transaction: &Transaction<'_>,
     run: RunId,
     scope: PlanScope,
-) -> Result<Result<UnnamedItems, Error>, Fault> {
+) -> Result<Result<UnnamedItems, Error>, StoreFault> {
     let unnamed = match scope {
         PlanScope::Part => UnnamedItems::default(),
         PlanScope::Whole => match unname(transaction, run) {
-            Err(Fault::Refused(error)) => {
+            Err(StoreFault::Refused(error)) => {
                 forget_plan(transaction, run)?;
                 return Ok(Err(error));
             }
@@ -131,8 +134,8 @@ pub fn end_plan(
 }
 
 /// Makes what a plan does not name extra, or forgets it where it never arrived.
-fn unname(transaction: &Transaction<'_>, run: RunId) -> Result<UnnamedItems, Fault> {
-    let possible = words(Step::Unname.from());
+fn unname(transaction: &Transaction<'_>, run: RunId) -> Result<UnnamedItems, StoreFault> {
+    let possible = words(StateChange::Unname.from());
     let counts = "SELECT count(*) FILTER (WHERE run <> ?1 AND state = 'extra'),
         count(*) FILTER (WHERE run <> ?1 AND state <> 'extra'), count(*) FILTER (WHERE run = ?1) FROM item";
     let (extra_before, unnamed, named) = transaction
@@ -142,7 +145,7 @@ fn unname(transaction: &Transaction<'_>, run: RunId) -> Result<UnnamedItems, Fau
     }
     let known = "SELECT 1 FROM item WHERE run = ?1 AND added_run < ?1";
     if named > 0 && !transaction.prepare_cached(known)?.exists([run.0])? {
-        return Err(Fault::Refused(of_another(transaction, run, named, unnamed)?));
+        return Err(StoreFault::Refused(of_another(transaction, run, named, unnamed)?));
     }
     let is_there = "(have_digest IS NOT NULL OR changed_run IS NOT NULL)";
     let forget =
@@ -163,7 +166,7 @@ fn of_another(
     run: RunId,
     named: u64,
     unnamed: u64,
-) -> Result<Error, Fault> {
+) -> Result<Error, StoreFault> {
     let example: String = transaction.query_row(
         "SELECT destination FROM item WHERE run <> ?1 AND state <> 'extra' LIMIT 1",
         [run.0],
@@ -176,7 +179,7 @@ fn of_another(
 }
 
 /// Forgets what a plan that was refused has added.
-fn forget_plan(transaction: &Transaction<'_>, run: RunId) -> Result<(), Fault> {
+fn forget_plan(transaction: &Transaction<'_>, run: RunId) -> Result<(), StoreFault> {
     transaction.execute(
         "DELETE FROM item WHERE run = ?1 AND added_run = ?1 AND state = 'planned'",
         [run.0],

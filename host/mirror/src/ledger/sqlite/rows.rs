@@ -4,9 +4,9 @@ use occystrap_base::oci::digest::Digest;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 
-use crate::ledger::holding::{Blob, BlobState};
-use crate::ledger::record::{Item, ItemError, ItemId, Proof, RunId};
-use crate::ledger::{LONGEST_PAGE, record};
+use crate::ledger::LONGEST_PAGE;
+use crate::ledger::holding::{BlobState, LedgerBlob};
+use crate::ledger::record::{ItemError, ItemId, LedgerItem, LedgerRun, Proof, RunId};
 
 /// A digest that a column holds as text.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ pub const ITEM: &str = "item.id, item.run, source, destination, src_host, dst_ho
     bytes_sent, bytes_mounted, changed_run, ended";
 
 /// Reads the columns [`ITEM`].
-pub fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
+pub fn item(row: &Row<'_>) -> rusqlite::Result<LedgerItem> {
     let digest = |column| {
         Ok::<_, rusqlite::Error>(row.get::<_, Option<DigestText>>(column)?.map(|text| text.0))
     };
@@ -54,7 +54,7 @@ pub fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
         (Some(class), Some(message)) => Some(ItemError { class, message, hint: row.get(20)? }),
         _ => None,
     };
-    Ok(Item {
+    Ok(LedgerItem {
         id: ItemId(row.get(0)?),
         run: RunId(row.get(1)?),
         source: row.get(2)?,
@@ -83,8 +83,8 @@ pub fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
 pub const RUN: &str = "id, kind, state, file_digest, selection, started, finished, totals";
 
 /// Reads the columns [`RUN`].
-pub fn run(row: &Row<'_>) -> rusqlite::Result<record::Run> {
-    Ok(record::Run {
+pub fn run(row: &Row<'_>) -> rusqlite::Result<LedgerRun> {
+    Ok(LedgerRun {
         id: RunId(row.get(0)?),
         kind: row.get(1)?,
         state: row.get(2)?,
@@ -113,9 +113,9 @@ pub fn words(list: impl Iterator<Item = impl std::fmt::Display>) -> String {
 pub const BLOB: &str = "host, digest, size, rank, verified_at, found";
 
 /// Reads the columns [`BLOB`].
-pub fn read_blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
+pub fn read_blob(row: &Row<'_>) -> rusqlite::Result<LedgerBlob> {
     let verified_at: i64 = row.get(4)?;
-    Ok(Blob {
+    Ok(LedgerBlob {
         host: row.get(0)?,
         digest: row.get::<_, DigestText>(1)?.0,
         size: count(row, 2)?,

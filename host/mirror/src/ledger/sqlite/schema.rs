@@ -5,7 +5,7 @@ use std::path::Path;
 use occystrap_base::error::Error;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::fault::Fault;
+use super::fault::StoreFault;
 
 /// Number in the header of the file that says that it is a ledger of occystrap: "OCLG".
 pub const APPLICATION_ID: i32 = 0x4F43_4C47;
@@ -21,11 +21,15 @@ pub fn newest() -> i64 {
 
 /// Brings a ledger to the newest version, in one transaction: all of it, or nothing. Errors when its version is later than
 /// this program knows.
-pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreFault> {
     migrate_with(connection, path, VERSIONS)
 }
 
-fn migrate_with(connection: &mut Connection, path: &Path, versions: &[&str]) -> Result<(), Fault> {
+fn migrate_with(
+    connection: &mut Connection,
+    path: &Path,
+    versions: &[&str],
+) -> Result<(), StoreFault> {
     let newest = i64::try_from(versions.len()).unwrap_or(i64::MAX);
     if version(connection)? == newest {
         return Ok(());
@@ -48,7 +52,7 @@ pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Errors when a version is later than the newest that is known, or none.
-pub fn refuse_later(found: i64, newest: i64, path: &Path) -> Result<(), Fault> {
+pub fn refuse_later(found: i64, newest: i64, path: &Path) -> Result<(), StoreFault> {
     if (0..=newest).contains(&found) {
         return Ok(());
     }
@@ -56,7 +60,7 @@ pub fn refuse_later(found: i64, newest: i64, path: &Path) -> Result<(), Fault> {
         "the ledger '{}' has a later version: expected at most {newest}, found {found}",
         path.display()
     );
-    Err(Fault::Refused(
+    Err(StoreFault::Refused(
         Error::usage(message).hint("run the command with the newer occystrap that wrote it"),
     ))
 }
@@ -71,7 +75,7 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate_with(&mut connection, path, &["CREATE TABLE a (x)"]).unwrap();
         let two = ["CREATE TABLE a (x)", "CREATE TABLE b (x); INSERT INTO nowhere VALUES (1)"];
-        assert!(matches!(migrate_with(&mut connection, path, &two), Err(Fault::Sql(_))));
+        assert!(matches!(migrate_with(&mut connection, path, &two), Err(StoreFault::Sql(_))));
         assert_eq!(version(&connection).unwrap(), 1);
         let is_there = |name: &str| {
             connection
@@ -83,7 +87,7 @@ mod tests {
         assert!(is_there("a") && !is_there("b"));
         migrate_with(&mut connection, path, &["", "CREATE TABLE b (x)"]).unwrap();
         assert_eq!(version(&connection).unwrap(), 2);
-        let Err(Fault::Refused(error)) = migrate_with(&mut connection, path, &[""]) else {
+        let Err(StoreFault::Refused(error)) = migrate_with(&mut connection, path, &[""]) else {
             panic!()
         };
         insta::assert_snapshot!(error, @"the ledger 'm.ledger' has a later version: expected at most 1, found 2");

@@ -16,7 +16,7 @@ use crate::ledger::lock::{beside, lock_path};
 use crate::ledger::record::{
     Ending, FinishedItem, ItemId, Level, Outcome, PlanScope, ProofChange, RunId, Verdict,
 };
-use crate::ledger::sqlite::{Access, Opening, Sqlite};
+use crate::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 use crate::ledger::{Accounts, Holdings, LONGEST_PAGE, Ledger, Queue};
 
 /// Makes a ledger with some items, closes it, and returns its world.
@@ -40,12 +40,12 @@ fn world() -> SqliteWorld {
     world
 }
 
-fn open(world: &SqliteWorld, access: Access) -> Result<Sqlite, Error> {
+fn open(world: &SqliteWorld, access: LedgerAccess) -> Result<Sqlite, Error> {
     Sqlite::open(&world.opening(&world.path(), access))
 }
 
 /// The error of opening for writing, with the folder as `DIR`, and its hint.
-fn error(world: &SqliteWorld, access: Access) -> String {
+fn error(world: &SqliteWorld, access: LedgerAccess) -> String {
     shown(world, &open(world, access).unwrap_err())
 }
 
@@ -62,7 +62,7 @@ fn a_truncated_ledger_is_damaged() {
     let whole = fs::read(world.path()).unwrap();
     for length in [whole.len() / 2, whole.len() - 4_096, whole.len() - 1, 4_096, 2_000, 99, 1, 0] {
         fs::write(world.path(), &whole[..length]).unwrap();
-        for access in [Access::Create, Access::Write] {
+        for access in [LedgerAccess::Create, LedgerAccess::Write] {
             let error = open(&world, access).unwrap_err();
             assert_eq!(error.kind(), Kind::Destination, "{length}: {error}");
             let text = shown(&world, &error);
@@ -73,11 +73,11 @@ fn a_truncated_ledger_is_damaged() {
         }
         assert_eq!(fs::metadata(world.path()).unwrap().len(), u64::try_from(length).unwrap());
     }
-    insta::assert_snapshot!(error(&world, Access::Create));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Create));
     fs::write(world.path(), &whole[..whole.len() / 2]).unwrap();
-    insta::assert_snapshot!(error(&world, Access::Create));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Create));
     fs::write(world.path(), &whole).unwrap();
-    open(&world, Access::Create).unwrap();
+    open(&world, LedgerAccess::Create).unwrap();
 }
 
 #[test]
@@ -86,15 +86,15 @@ fn random_bytes_are_no_ledger() {
     let mut random = fastrand::Rng::with_seed(7);
     let bytes: Vec<u8> = (0..100_000).map(|_| random.u8(..)).collect();
     fs::write(world.path(), &bytes).unwrap();
-    insta::assert_snapshot!(error(&world, Access::Create));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Create));
     // With a right beginning, and with a whole header.
     let mut magic = bytes.clone();
     magic[..16].copy_from_slice(b"SQLite format 3\0");
     fs::write(world.path(), &magic).unwrap();
-    insta::assert_snapshot!(error(&world, Access::Create));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Create));
     magic[68..72].copy_from_slice(b"OCLG");
     fs::write(world.path(), &magic).unwrap();
-    assert!(error(&world, Access::Create).contains("is damaged"));
+    assert!(error(&world, LedgerAccess::Create).contains("is damaged"));
     assert_eq!(fs::read(world.path()).unwrap(), magic);
 }
 
@@ -133,7 +133,7 @@ fn flipped_bits_are_errors_or_change_one_value() {
         let at = random.usize(..bytes.len());
         bytes[at] ^= 1 << random.u8(..8);
         fs::write(world.path(), &bytes).unwrap();
-        match open(&world, Access::Create) {
+        match open(&world, LedgerAccess::Create) {
             Err(error) => {
                 assert!(error.hint_text().is_some(), "byte {at}: {error}");
                 found += 1;
@@ -156,21 +156,21 @@ fn flipped_bits_are_errors_or_change_one_value() {
         let mut bytes = whole.clone();
         bytes[page * 4_096] ^= 0xFF;
         fs::write(world.path(), &bytes).unwrap();
-        assert!(error(&world, Access::Create).contains("is damaged"), "page {page}");
+        assert!(error(&world, LedgerAccess::Create).contains("is damaged"), "page {page}");
     }
 }
 
 #[test]
 fn a_ledger_of_a_later_version_is_refused() {
     let world = world();
-    open(&world, Access::Write).unwrap();
+    open(&world, LedgerAccess::Write).unwrap();
     let raw = Connection::open(world.path()).unwrap();
     let version: i64 = raw.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 2);
     raw.pragma_update(None, "user_version", 7).unwrap();
     drop(raw);
-    insta::assert_snapshot!(error(&world, Access::Write));
-    assert_eq!(open(&world, Access::Read).unwrap_err().exit_code(), 2);
+    insta::assert_snapshot!(error(&world, LedgerAccess::Write));
+    assert_eq!(open(&world, LedgerAccess::Read).unwrap_err().exit_code(), 2);
 }
 
 #[test]
@@ -185,12 +185,14 @@ fn a_ledger_of_version_one_keeps_what_it_has() {
     .unwrap();
     raw.pragma_update(None, "user_version", 1).unwrap();
     drop(raw);
-    assert!(error(&world, Access::Read).contains("has an older version: expected 2, found 1"));
-    let ledger = open(&world, Access::Write).unwrap();
+    assert!(
+        error(&world, LedgerAccess::Read).contains("has an older version: expected 2, found 1")
+    );
+    let ledger = open(&world, LedgerAccess::Write).unwrap();
     let marks = ledger.exports(9).unwrap();
     assert_eq!((marks[0].at, &*marks[0].place, marks[0].digest), (7, "/media", None));
     drop(ledger);
-    open(&world, Access::Read).unwrap();
+    open(&world, LedgerAccess::Read).unwrap();
 }
 
 #[test]
@@ -200,12 +202,12 @@ fn an_sqlite_file_of_another_program_is_left_alone() {
     raw.execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
     drop(raw);
     let before = fs::read(world.path()).unwrap();
-    insta::assert_snapshot!(error(&world, Access::Create));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Create));
     assert_eq!(fs::read(world.path()).unwrap(), before);
     assert!(!lock_path(&world.path()).exists());
     fs::remove_file(world.path()).unwrap();
     fs::create_dir(world.path()).unwrap();
-    assert!(error(&world, Access::Create).contains("is not a regular file"));
+    assert!(error(&world, LedgerAccess::Create).contains("is not a regular file"));
 }
 
 #[test]
@@ -214,7 +216,7 @@ fn a_ledger_of_another_mirror_is_refused_and_a_renamed_one_accepted() {
     let path = world.path();
     let named = |mirror, n| {
         let opening =
-            Opening { mirror, file_digest: file(n), ..world.opening(&path, Access::Write) };
+            Opening { mirror, file_digest: file(n), ..world.opening(&path, LedgerAccess::Write) };
         Sqlite::open(&opening)
     };
     insta::assert_snapshot!(shown(&world, &named("other.yaml", 1).unwrap_err()));
@@ -228,15 +230,15 @@ fn a_ledger_of_another_mirror_is_refused_and_a_renamed_one_accepted() {
 fn a_ledger_that_is_gone_does_not_begin_anew() {
     let world = world();
     fs::remove_file(world.path()).unwrap();
-    insta::assert_snapshot!(error(&world, Access::Create));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Create));
     fs::remove_file(lock_path(&world.path())).unwrap();
-    insta::assert_snapshot!(error(&world, Access::Write));
-    assert!(error(&world, Access::Read).contains("does not exist"));
+    insta::assert_snapshot!(error(&world, LedgerAccess::Write));
+    assert!(error(&world, LedgerAccess::Read).contains("does not exist"));
     fs::write(beside(&world.path(), "-wal"), b"").unwrap();
-    assert!(error(&world, Access::Create).contains("mirror.yaml.ledger-wal' says"));
+    assert!(error(&world, LedgerAccess::Create).contains("mirror.yaml.ledger-wal' says"));
     fs::remove_file(beside(&world.path(), "-wal")).unwrap();
     fs::remove_file(lock_path(&world.path())).unwrap();
-    open(&world, Access::Create).unwrap();
+    open(&world, LedgerAccess::Create).unwrap();
 }
 
 #[test]
@@ -246,7 +248,7 @@ fn a_ledger_on_a_network_file_system_is_refused() {
     let kinds: [crate::ledger::place::FileSystemOf; 4] =
         [|_| Ok(0x6969), |_| Ok(0xFF53_4D42), |_| Ok(0x0102_1997), |_| Ok(0x6573_5546)];
     for of in kinds {
-        let opening = Opening { file_system: of, ..world.opening(&path, Access::Create) };
+        let opening = Opening { file_system: of, ..world.opening(&path, LedgerAccess::Create) };
         let error = Sqlite::open(&opening).unwrap_err();
         assert!(error.hint_text().is_some() && error.exit_code() == 2);
     }
@@ -256,22 +258,22 @@ fn a_ledger_on_a_network_file_system_is_refused() {
 #[test]
 fn a_second_writer_learns_who_has_it_and_readers_read_meanwhile() {
     let world = world();
-    let writer = open(&world, Access::Write).unwrap();
-    let text = error(&world, Access::Create);
+    let writer = open(&world, LedgerAccess::Write).unwrap();
+    let text = error(&world, LedgerAccess::Create);
     let pid = std::process::id();
     assert!(
         text.starts_with("another run has the ledger 'DIR/mirror.yaml.ledger': process "),
         "{text}"
     );
     assert!(text.contains(&format!("process {pid} on ")), "{text}");
-    let reader = open(&world, Access::Read).unwrap();
+    let reader = open(&world, LedgerAccess::Read).unwrap();
     let run = begin(&writer, 0).id;
     writer.plan(run, &items(1_000..1_500)).unwrap();
     assert_eq!(reader.totals(run).unwrap().items(), 1_500);
     let error = reader.plan(run, &items(0..1)).unwrap_err();
     insta::assert_snapshot!(error, @"cannot plan items: the ledger is open for reading only");
     drop(writer);
-    open(&world, Access::Create).unwrap();
+    open(&world, LedgerAccess::Create).unwrap();
     assert_eq!(reader.totals(run).unwrap().items(), 1_500);
 }
 
@@ -279,8 +281,10 @@ fn a_second_writer_learns_who_has_it_and_readers_read_meanwhile() {
 fn a_ledger_that_another_program_has_locked_says_so() {
     let world = world();
     let path = world.path();
-    let quick =
-        Opening { patience: Duration::from_millis(50), ..world.opening(&path, Access::Write) };
+    let quick = Opening {
+        patience: Duration::from_millis(50),
+        ..world.opening(&path, LedgerAccess::Write)
+    };
     let ledger = Sqlite::open(&quick).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -320,14 +324,14 @@ fn a_ledger_that_cannot_be_written_says_so_and_can_be_read() {
         eprintln!("skipped: a_ledger_that_cannot_be_written: a file cannot be made immutable here");
         return;
     }
-    let text = error(&world, Access::Write);
+    let text = error(&world, LedgerAccess::Write);
     assert!(set_immutable(&world.path(), "-i"));
     insta::assert_snapshot!(text);
     let folder = world.folder.path();
     fs::remove_file(lock_path(&world.path())).unwrap();
     assert!(set_immutable(folder, "+i"));
-    let text = error(&world, Access::Create);
-    let reader = open(&world, Access::Read);
+    let text = error(&world, LedgerAccess::Create);
+    let reader = open(&world, LedgerAccess::Read);
     let reads = reader.and_then(|reader| read_all(&reader));
     assert!(set_immutable(folder, "-i"));
     insta::assert_snapshot!(text);
@@ -368,7 +372,7 @@ fn a_full_disk_is_an_error_that_loses_nothing() {
         return;
     };
     let path = disk.0.path().join("m.ledger");
-    let create = || Sqlite::open(&Opening::new(&path, "m.yaml", file(0), Access::Create));
+    let create = || Sqlite::open(&Opening::new(&path, "m.yaml", file(0), LedgerAccess::Create));
     let ledger = create().unwrap();
     let run = begin(&ledger, 0).id;
     let mut planned = 0;
@@ -394,7 +398,8 @@ fn a_full_disk_is_an_error_that_loses_nothing() {
     // No room for a new one: nothing is left behind.
     let disk = SmallDisk::mount("20k").unwrap();
     let path = disk.0.path().join("m.ledger");
-    let error = Sqlite::open(&Opening::new(&path, "m.yaml", file(0), Access::Create)).unwrap_err();
+    let error =
+        Sqlite::open(&Opening::new(&path, "m.yaml", file(0), LedgerAccess::Create)).unwrap_err();
     assert!(error.hint_text().is_some(), "{error}");
     let left: Vec<_> =
         fs::read_dir(disk.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -413,7 +418,7 @@ fn a_log_of_a_killed_process_is_read_and_a_damaged_log_loses_only_its_end() {
     let log = beside(&copy.path(), "-wal");
     fs::copy(beside(&world.path(), "-wal"), &log).unwrap();
     drop(ledger);
-    let reopened = open(&copy, Access::Write).unwrap();
+    let reopened = open(&copy, LedgerAccess::Write).unwrap();
     assert_eq!(reopened.totals(run).unwrap().items(), 1_100);
     drop(reopened);
 
@@ -430,6 +435,6 @@ fn a_log_of_a_killed_process_is_read_and_a_damaged_log_loses_only_its_end() {
     let length = fs::metadata(&log).unwrap().len();
     let file = OpenOptions::new().write(true).open(&log).unwrap();
     file.write_all_at(b"damaged", length - 100).unwrap();
-    let ledger = open(&third, Access::Write).unwrap();
+    let ledger = open(&third, LedgerAccess::Write).unwrap();
     assert_eq!(ledger.totals(run).unwrap().items(), 1_110);
 }

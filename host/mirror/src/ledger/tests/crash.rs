@@ -12,7 +12,7 @@ use crate::ledger::holding::{ItemFilter, NewEvent};
 use crate::ledger::record::{
     Ending, FinishedItem, LeaseWrite, Level, Outcome, PlanScope, ProofChange, RunEnd, Verdict,
 };
-use crate::ledger::sqlite::{Access, Opening, Sqlite};
+use crate::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 use crate::ledger::state::State;
 use crate::ledger::{Accounts, Holdings, Queue};
 
@@ -27,7 +27,7 @@ const KILLS: u64 = 25;
 
 fn open(folder: &Path) -> Sqlite {
     let path = folder.join("mirror.yaml.ledger");
-    Sqlite::open(&Opening::new(&path, "mirror.yaml", file(0), Access::Create)).unwrap()
+    Sqlite::open(&Opening::new(&path, "mirror.yaml", file(0), LedgerAccess::Create)).unwrap()
 }
 
 /// Is started by the test below, and works until it is killed or all is done. In an ordinary run of the tests it returns

@@ -8,7 +8,7 @@ use crate::ledger::holding::{DueRequest, Subset};
 use crate::ledger::record::{
     ClaimRequest, Ending, FinishedItem, Level, Outcome, PlanScope, ProofChange, Verdict,
 };
-use crate::ledger::sqlite::{Access, Opening, Sqlite};
+use crate::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 use crate::ledger::{Accounts, Holdings, Queue};
 
 const ITEMS: u32 = 100_000;
@@ -77,8 +77,13 @@ fn a_hundred_thousand_items_are_planned_and_worked_on_quickly() {
     let bytes = std::fs::metadata(&path).unwrap().len();
     let started = Instant::now();
     drop(
-        Sqlite::open(&Opening::new(&path, "mirror.yaml", super::world::file(0), Access::Write))
-            .unwrap(),
+        Sqlite::open(&Opening::new(
+            &path,
+            "mirror.yaml",
+            super::world::file(0),
+            LedgerAccess::Write,
+        ))
+        .unwrap(),
     );
     let opened = started.elapsed();
     let rate = f64::from(WORKED) / worked.as_secs_f64();

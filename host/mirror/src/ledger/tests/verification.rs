@@ -39,7 +39,10 @@ fn due(run: RunId) -> DueRequest<'static> {
 }
 
 /// The blobs that are due, page by page.
-fn all_due(ledger: &impl Ledger, request: DueRequest<'_>) -> Vec<crate::ledger::holding::Blob> {
+fn all_due(
+    ledger: &impl Ledger,
+    request: DueRequest<'_>,
+) -> Vec<crate::ledger::holding::LedgerBlob> {
     let (mut found, mut request) = (Vec::new(), request);
     loop {
         let page = ledger.due_blobs(&request).unwrap();

@@ -12,7 +12,7 @@ use crate::ledger::clock::Clock;
 use crate::ledger::record::{
     BegunRun, ClaimRequest, ClaimedItem, PlannedItem, RunId, RunKind, RunRequest,
 };
-use crate::ledger::sqlite::{Access, Opening, Sqlite};
+use crate::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 use crate::ledger::{Ledger, holding::HeldBlob};
 
 /// Clocks that stand still until a test moves them.
@@ -70,7 +70,7 @@ impl SqliteWorld {
         self.folder.path().join("mirror.yaml.ledger")
     }
 
-    pub fn opening<'a>(&self, path: &'a std::path::Path, access: Access) -> Opening<'a> {
+    pub fn opening<'a>(&self, path: &'a std::path::Path, access: LedgerAccess) -> Opening<'a> {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Opening { clock, ..Opening::new(path, "mirror.yaml", file(0), access) }
     }
@@ -88,7 +88,7 @@ impl World for SqliteWorld {
     }
 
     fn open(&self) -> Sqlite {
-        Sqlite::open(&self.opening(&self.path(), Access::Create)).unwrap()
+        Sqlite::open(&self.opening(&self.path(), LedgerAccess::Create)).unwrap()
     }
 }
 

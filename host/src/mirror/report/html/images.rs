@@ -7,7 +7,7 @@ use std::io::Write;
 use super::super::{Fault, Report, Standing, at, standing, word};
 use super::{LONGEST_NAME, number};
 use occystrap_images::html::text::{count, escaped};
-use occystrap_mirror::ledger::record::Item;
+use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_mirror::ledger::state::State;
 
 /// Rows of the table at most: a page of some 6 MB, which browsers still show quickly.
@@ -38,7 +38,7 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     Ok(())
 }
 
-fn row(item: &Item, to: &mut dyn Write) -> Result<(), Fault> {
+fn row(item: &LedgerItem, to: &mut dyn Write) -> Result<(), Fault> {
     let class = match standing(item) {
         _ if item.state == State::Extra => "dim",
         Standing::Wrong | Standing::NotDone if item.state.is_failure() => "error",
