@@ -13,8 +13,8 @@ use std::fmt;
 
 use occystrap_base::error::Error;
 
-use self::write::Writer;
-use crate::document::{Document, LARGEST_FILE, Place, yaml};
+use self::write::MirrorFileWriter;
+use crate::document::{Document, FilePosition, LARGEST_FILE, yaml};
 
 /// Where images go if the user does not say: the files of skopeo and lists have no destination.
 const EXAMPLE_TO: &str = "mirror.example.com/{registry}/{repository}";
@@ -32,7 +32,7 @@ pub struct Converted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotConverted {
     /// Where it stands.
-    pub place: Place,
+    pub place: FilePosition,
     /// What it is, such as `'interval' (3 times)`.
     pub what: String,
     /// What takes its place, or why nothing does.
@@ -54,7 +54,7 @@ pub fn from(name: &str, text: &str, to: Option<&str>) -> Result<Converted, Vec<E
             format!("{name}: the file has {} bytes: at most {LARGEST_FILE} are read", text.len());
         return Err(vec![Error::usage(message).hint("convert it in parts")]);
     }
-    let mut writer = Writer::new(name);
+    let mut writer = MirrorFileWriter::new(name);
     let parsed = yaml::parse(text);
     match &parsed {
         Ok(Some(root)) if root.get("images").is_some_and(|images| images.items().is_some()) => {

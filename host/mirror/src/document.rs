@@ -6,7 +6,7 @@
 mod entry;
 mod hosts;
 pub mod pattern;
-mod place;
+mod position;
 mod read;
 mod tags;
 pub mod template;
@@ -20,9 +20,9 @@ use occystrap_base::oci::PlatformRequest;
 use occystrap_layer::glob::Globs;
 use occystrap_net::registry::Reference;
 
-pub use self::place::Place;
+pub use self::position::FilePosition;
 pub use self::read::shortened;
-pub use self::template::{Destination, Template};
+pub use self::template::{MirrorDestination, Template};
 pub use self::yaml::Mark;
 
 use self::read::Reader;
@@ -60,22 +60,22 @@ pub struct HostLimits {
     /// How many pulls are left untouched: below this number of `RateLimit-Remaining`, pulls wait.
     pub pulls_left: Option<u32>,
     /// Where the file says so.
-    pub place: Place,
+    pub place: FilePosition,
 }
 
 /// Entry of `images`: sources, where they go, and how. Values of `defaults` are in it.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Where the entry begins.
-    pub place: Place,
+    pub place: FilePosition,
     /// Which images.
     pub origin: Origin,
     /// Where they go.
     pub to: Template,
     /// Where `to` stands: in the entry, or in `defaults`.
-    pub to_place: Place,
+    pub to_place: FilePosition,
     /// How they are moved.
-    pub settings: Settings,
+    pub settings: EntrySettings,
 }
 
 /// Sources of an entry.
@@ -88,37 +88,37 @@ pub enum Origin {
         /// Which tags of each.
         rules: Arc<Rules>,
         /// Where `from` stands.
-        place: Place,
+        place: FilePosition,
     },
     /// `from` with a tag or digest in each of its names.
     Images {
         /// Images.
         images: Vec<Reference>,
         /// Where `from` stands.
-        place: Place,
+        place: FilePosition,
     },
     /// `list`: a file with a reference a line.
     List {
         /// Path as it was written. A relative one begins at the folder of the file.
         path: String,
         /// Where `list` stands.
-        place: Place,
+        place: FilePosition,
     },
 }
 
 /// How the images of an entry are moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct EntrySettings {
     /// Which platforms.
     pub platforms: Platforms,
     /// What becomes of an index of which not all platforms are moved.
-    pub index: Index,
+    pub index: IndexMode,
     /// Filters in their order, as `--filter` takes them.
     pub filters: Vec<FilterText>,
     /// Which referrers are moved with an image.
     pub referrers: Referrers,
     /// How the destination is verified.
-    pub verify: Verify,
+    pub verify: VerifyMode,
     /// Tags that never change once they are done and verified.
     pub immutable: TagPatterns,
     /// What happens where the destination has another digest.
@@ -137,7 +137,7 @@ pub enum Platforms {
 
 /// What becomes of an index of which not all platforms are moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Index {
+pub enum IndexMode {
     /// It stays byte for byte, and keeps its digest; images that it names are absent (the default).
     #[default]
     Keep,
@@ -159,7 +159,7 @@ pub enum Referrers {
 
 /// How a destination is verified after the write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Verify {
+pub enum VerifyMode {
     /// Documents are read, and of each blob its last byte (the default).
     #[default]
     Fast,
@@ -169,7 +169,7 @@ pub enum Verify {
     None,
 }
 
-impl Verify {
+impl VerifyMode {
     /// Returns its value in a file.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -211,7 +211,7 @@ pub struct FilterText {
     /// As `--filter` takes it.
     pub text: String,
     /// Where it stands.
-    pub place: Place,
+    pub place: FilePosition,
 }
 
 /// Patterns for tags, as `search` and filters have them: `*`, `?`, `[0-9]`, `{a,b}`. Cheap to clone.
@@ -344,14 +344,14 @@ impl Document {
     }
 }
 
-impl Settings {
+impl EntrySettings {
     /// Returns whether an image has the digest of its source at the destination.
     #[must_use]
     pub fn keeps_digest(&self) -> bool {
         self.filters.is_empty()
             && match &self.platforms {
                 Platforms::All => true,
-                Platforms::Listed(listed) => listed.len() > 1 && self.index == Index::Keep,
+                Platforms::Listed(listed) => listed.len() > 1 && self.index == IndexMode::Keep,
             }
     }
 }

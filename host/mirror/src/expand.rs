@@ -2,7 +2,7 @@
 //! sources.
 //!
 //! A run goes this way: [`Document::sources`]; for each source with rules, the tags of its repository go through
-//! [`Rules::select`]; [`Source::item`] makes an item of each tag; [`distinct`] refuses two sources for one destination.
+//! [`Rules::select`]; [`MirrorSource::item`] makes an item of each tag; [`distinct`] refuses two sources for one destination.
 //! What this module refuses: to ask a registry, and to open files itself.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use occystrap_base::error::{Error, Result};
 use occystrap_net::registry::Reference;
 
-use crate::document::{Destination, Document, Entry, Mark, Origin, Place, shortened};
+use crate::document::{Document, Entry, FilePosition, Mark, MirrorDestination, Origin, shortened};
 use crate::reference;
 use crate::rules::Rules;
 
@@ -28,11 +28,11 @@ const MOST_ERRORS: usize = 50;
 
 /// Image, or repository with rules, that an entry names.
 #[derive(Debug, Clone)]
-pub struct Source<'d> {
+pub struct MirrorSource<'d> {
     /// Entry that names it.
     pub entry: &'d Entry,
     /// Where it is named: in the file, or in a line of a list.
-    pub place: Place,
+    pub place: FilePosition,
     /// The image; without tag and digest where [`Self::rules`] select tags.
     pub reference: Reference,
     /// Rules that select tags of the repository; `None` for one image.
@@ -41,15 +41,15 @@ pub struct Source<'d> {
 
 /// One image, and where it goes.
 #[derive(Debug, Clone)]
-pub struct Item<'d> {
+pub struct MirrorItem<'d> {
     /// Entry that names it.
     pub entry: &'d Entry,
     /// Where it is named.
-    pub place: Place,
+    pub place: FilePosition,
     /// The image, with a tag or a digest.
     pub source: Reference,
     /// Where it goes.
-    pub destination: Destination,
+    pub destination: MirrorDestination,
 }
 
 impl Document {
@@ -58,7 +58,7 @@ impl Document {
     pub fn sources(
         &self,
         read: &mut dyn FnMut(&str) -> Result<String>,
-    ) -> Result<Vec<Source<'_>>, Vec<Error>> {
+    ) -> Result<Vec<MirrorSource<'_>>, Vec<Error>> {
         let mut sources = Vec::new();
         let mut errors = Vec::new();
         for entry in &self.entries {
@@ -67,18 +67,20 @@ impl Document {
                     let names = repositories.iter();
                     sources.extend(names.flat_map(|name| by_rules(entry, place, name, rules)));
                 }
-                Origin::Images { images, place } => sources.extend(images.iter().map(|image| {
-                    Source { entry, place: place.clone(), reference: image.clone(), rules: None }
-                })),
+                Origin::Images { images, place } => {
+                    sources.extend(images.iter().map(|image| MirrorSource {
+                        entry,
+                        place: place.clone(),
+                        reference: image.clone(),
+                        rules: None,
+                    }))
+                }
                 Origin::List { path, place } => {
                     let listed = read(path).map_err(|error| vec![error.within(place)]);
                     match listed.and_then(|text| list(path, &text)) {
                         Ok(listed) => {
-                            sources.extend(listed.into_iter().map(|(place, reference)| Source {
-                                entry,
-                                place,
-                                reference,
-                                rules: None,
+                            sources.extend(listed.into_iter().map(|(place, reference)| {
+                                MirrorSource { entry, place, reference, rules: None }
                             }))
                         }
                         Err(faults) => errors.extend(faults),
@@ -99,11 +101,11 @@ impl Document {
 /// Returns the source of a repository with rules. With `also` alone its tags are known: each is an image.
 fn by_rules<'d>(
     entry: &'d Entry,
-    place: &Place,
+    place: &FilePosition,
     name: &Reference,
     rules: &'d Rules,
-) -> Vec<Source<'d>> {
-    let source = |reference, rules| Source { entry, place: place.clone(), reference, rules };
+) -> Vec<MirrorSource<'d>> {
+    let source = |reference, rules| MirrorSource { entry, place: place.clone(), reference, rules };
     if rules.need_list() {
         return vec![source(name.clone(), Some(rules))];
     }
@@ -111,22 +113,22 @@ fn by_rules<'d>(
     rules.also.iter().map(tagged).collect()
 }
 
-impl<'d> Source<'d> {
+impl<'d> MirrorSource<'d> {
     /// Returns the item of this image, or of a tag that the rules select. Errors, with the place, where `to` makes no
     /// destination of it.
-    pub fn item(&self, tag: Option<&str>) -> Result<Item<'d>> {
+    pub fn item(&self, tag: Option<&str>) -> Result<MirrorItem<'d>> {
         let mut source = self.reference.clone();
         if let Some(tag) = tag {
             source.tag = Some(tag.to_owned());
         }
         let (entry, place) = (self.entry, self.place.clone());
         let destination = entry.to.destination(&source).map_err(|error| error.within(&place))?;
-        Ok(Item { entry, place, source, destination })
+        Ok(MirrorItem { entry, place, source, destination })
     }
 
     /// Creates the error for rules that select no tag of the repository. `counts` are those of the selection.
     #[must_use]
-    pub fn no_tag(&self, counts: &crate::rules::Counts) -> Error {
+    pub fn no_tag(&self, counts: &crate::rules::RuleCounts) -> Error {
         let by = counts.emptied_by().unwrap_or("its rules");
         self.place
             .error(format!("'{}': no tag is left by {by} ({counts})", self.reference))
@@ -134,7 +136,7 @@ impl<'d> Source<'d> {
     }
 }
 
-impl Item<'_> {
+impl MirrorItem<'_> {
     /// Returns whether the image never changes once it is done and verified: its source is pinned by a digest, or its tag
     /// is declared immutable.
     #[must_use]
@@ -146,11 +148,11 @@ impl Item<'_> {
 
 /// Parses a list of references: one a line, with a tag or a digest. Empty lines and what follows a `#` are ignored.
 /// `name` names the list in errors. Errors with every line that is wrong.
-pub fn list(name: &str, text: &str) -> Result<Vec<(Place, Reference)>, Vec<Error>> {
+pub fn list(name: &str, text: &str) -> Result<Vec<(FilePosition, Reference)>, Vec<Error>> {
     let file: Arc<str> = name.into();
     let at = |line: usize, column: usize| {
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        Place::new(file.clone(), Mark { line: number(line), column: number(column) })
+        FilePosition::new(file.clone(), Mark { line: number(line), column: number(column) })
     };
     if text.len() > LARGEST_LIST {
         let message = format!("the list has {} bytes: at most {LARGEST_LIST} are read", text.len());
@@ -205,8 +207,8 @@ pub fn list(name: &str, text: &str) -> Result<Vec<(Place, Reference)>, Vec<Error
 
 /// Returns the items without those that are named twice, in their order. Errors, with both lines, where a destination has
 /// two sources, or where two entries with different settings name the same image for the same destination.
-pub fn distinct(items: Vec<Item<'_>>) -> Result<Vec<Item<'_>>, Vec<Error>> {
-    let mut first = HashMap::<String, &Item<'_>>::with_capacity(items.len());
+pub fn distinct(items: Vec<MirrorItem<'_>>) -> Result<Vec<MirrorItem<'_>>, Vec<Error>> {
+    let mut first = HashMap::<String, &MirrorItem<'_>>::with_capacity(items.len());
     let mut errors = Vec::new();
     let mut left_out = 0;
     let mut repeated = vec![false; items.len()];

@@ -85,7 +85,7 @@ pub struct Rules {
 
 /// How many tags each rule left. [`std::fmt::Display`] makes a sentence of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct RuleCounts {
     /// Tags of the repository, without those of signatures ([`is_of_signature`]).
     pub listed: usize,
     /// Tags that `semver` and `regex` accept.
@@ -106,7 +106,7 @@ pub struct Selected {
     /// Tags of `also` that the repository does not list. They are among [`Self::tags`] as well: a list may be old.
     pub not_listed: Vec<String>,
     /// How many tags each rule left: why so few are selected.
-    pub counts: Counts,
+    pub counts: RuleCounts,
 }
 
 impl Rules {
@@ -138,8 +138,8 @@ impl Rules {
         self.before_dates(tags).0
     }
 
-    fn before_dates<'t>(&self, tags: &'t [String]) -> (Vec<&'t str>, Counts) {
-        let mut counts = Counts::default();
+    fn before_dates<'t>(&self, tags: &'t [String]) -> (Vec<&'t str>, RuleCounts) {
+        let mut counts = RuleCounts::default();
         let mut kept: Vec<&str> = Vec::new();
         if self.need_list() {
             kept = tags.iter().map(String::as_str).filter(|tag| !is_of_signature(tag)).collect();
@@ -206,7 +206,7 @@ impl Rules {
     }
 }
 
-impl Counts {
+impl RuleCounts {
     /// Returns the rules that left nothing, as the file spells them; `None` where something is left.
     #[must_use]
     pub fn emptied_by(&self) -> Option<&'static str> {
@@ -220,7 +220,7 @@ impl Counts {
     }
 }
 
-impl std::fmt::Display for Counts {
+impl std::fmt::Display for RuleCounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { listed, matched, not_refused, new_enough, latest } = self;
         write!(

@@ -8,7 +8,7 @@ use crate::Session;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_mirror::document::{Document, LARGEST_FILE};
-use occystrap_mirror::expand::{LARGEST_LIST, Source};
+use occystrap_mirror::expand::{LARGEST_LIST, MirrorSource};
 use occystrap_mirror::ledger::sqlite::{LedgerAccess, Opening, Sqlite};
 
 /// File of a mirror that was read.
@@ -71,7 +71,7 @@ impl MirrorFile {
     }
 
     /// Returns all sources. Lists are read from the folder of the file.
-    pub fn sources(&self) -> Result<Vec<Source<'_>>, Vec<Error>> {
+    pub fn sources(&self) -> Result<Vec<MirrorSource<'_>>, Vec<Error>> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         self.document.sources(&mut |list| read(&folder.join(list), LARGEST_LIST))
     }

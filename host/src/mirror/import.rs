@@ -24,7 +24,7 @@ use super::file::MirrorFile;
 use super::services::Services;
 use occystrap_base::error::{Error, Result};
 use occystrap_images::source::exported::{ExportFiles, ExportedLayout, open_files};
-use occystrap_mirror::expand::Source;
+use occystrap_mirror::expand::MirrorSource;
 use occystrap_mirror::ledger::export::Exports;
 use occystrap_net::context::Context;
 use occystrap_net::uri::Uri;
@@ -98,7 +98,7 @@ impl Import {
 
     /// Returns the number of each image in the document, by the name of its destination.
     fn numbers(&self) -> Result<HashMap<String, usize>, Vec<Error>> {
-        let sources: Vec<Source<'_>> = self.file.sources()?;
+        let sources: Vec<MirrorSource<'_>> = self.file.sources()?;
         let named = sources.iter().enumerate().map(|(number, source)| {
             let item = source.item(None).map_err(|error| vec![error])?;
             Ok((item.destination.name, number))

@@ -13,8 +13,8 @@ use crate::pipeline::{self, ReceiptStore, Request};
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::{Digest, PlatformRequest};
 use occystrap_images::level::Level;
-use occystrap_mirror::document::{Index, OnConflict, Platforms, Verify};
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::document::{IndexMode, OnConflict, Platforms, VerifyMode};
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::holding::HeldBlob;
 use occystrap_mirror::ledger::record::{
     self, Ending, FinishedItem, ItemError, ItemObject, LedgerItem, Outcome, ProofChange, Verdict,
@@ -44,7 +44,7 @@ pub fn is_unchanged(item: &LedgerItem, seen: &Seen) -> bool {
 }
 
 /// Returns the end of an item that a policy of the file decides, where the destination has another image.
-pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
+pub fn by_policy(item: &MirrorItem<'_>, seen: &Seen) -> Option<FinishedItem> {
     let source = seen.source?;
     let found = seen.destination.filter(|found| *found != source)?;
     let ending = match item.entry.settings.on_conflict {
@@ -107,18 +107,18 @@ impl Attempt {
 }
 
 /// Moves the image of an item and verifies it. `seen` is what both ends had before.
-pub fn move_item(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Attempt {
+pub fn move_item(item: &MirrorItem<'_>, seen: &Seen, services: &Services<'_>) -> Attempt {
     let level = match item.entry.settings.verify {
-        Verify::Fast => Some(Level::Fast),
-        Verify::Full => Some(Level::Full),
-        Verify::None => None,
+        VerifyMode::Fast => Some(Level::Fast),
+        VerifyMode::Full => Some(Level::Full),
+        VerifyMode::None => None,
     };
     move_at(item, seen, services, level)
 }
 
 /// Moves the image of an item and verifies it so far.
 pub fn move_at(
-    item: &Item<'_>,
+    item: &MirrorItem<'_>,
     seen: &Seen,
     services: &Services<'_>,
     level: Option<Level>,
@@ -131,7 +131,7 @@ pub fn move_at(
 
 /// Errors for each entry whose images cannot be moved, whatever source and destination have: its output does not exist, or
 /// does not know an option.
-pub fn check_each(items: &[Item<'_>], services: &Services<'_>) -> Result<(), Vec<Error>> {
+pub fn check_each(items: &[MirrorItem<'_>], services: &Services<'_>) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     let mut last = None;
     for item in items {
@@ -148,7 +148,7 @@ pub fn check_each(items: &[Item<'_>], services: &Services<'_>) -> Result<(), Vec
 
 /// Returns the request that moves an item.
 fn request(
-    item: &Item<'_>,
+    item: &MirrorItem<'_>,
     services: &Services<'_>,
     level: Option<Level>,
 ) -> Result<(Request, Context)> {
@@ -181,7 +181,7 @@ fn request(
     {
         request.platforms = Some(PlatformSelection {
             wanted: listed.iter().map(PlatformRequest::platform).collect(),
-            rewrites_index: settings.index == Index::Rewrite,
+            rewrites_index: settings.index == IndexMode::Rewrite,
         });
     }
     request.referrers = referrers::wanted(item, services);
@@ -190,7 +190,7 @@ fn request(
 }
 
 fn try_to_move(
-    item: &Item<'_>,
+    item: &MirrorItem<'_>,
     seen: &Seen,
     services: &Services<'_>,
     level: Option<Level>,
@@ -240,7 +240,7 @@ fn try_to_move(
 }
 
 /// Tells the client of the destination what its tag is, where that was asked for.
-fn note_tag(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<()> {
+fn note_tag(item: &MirrorItem<'_>, seen: &Seen, services: &Services<'_>) -> Result<()> {
     let uri = Uri::parse(&item.destination.uri)?;
     if seen.source.is_none() || uri.scheme != "registry" || item.destination.digest.is_some() {
         return Ok(());
@@ -257,7 +257,7 @@ fn record_of(
     receipts: &[Receipt],
     level: Option<Level>,
     is_there: bool,
-    item: &Item<'_>,
+    item: &MirrorItem<'_>,
     seen: &Seen,
 ) -> Option<FinishedItem> {
     let settings = &item.entry.settings;

@@ -2,7 +2,7 @@
 
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::record::Proof;
 use occystrap_net::registry::Repository;
 use occystrap_net::uri::Uri;
@@ -41,7 +41,7 @@ enum Place {
 impl Question {
     /// Prepares the questions about an item. `is_new` says that the destination has no repository of that name,
     /// so that the image is moved in any case.
-    pub fn about(item: &Item<'_>, is_new: bool, services: &Services<'_>) -> Result<Self> {
+    pub fn about(item: &MirrorItem<'_>, is_new: bool, services: &Services<'_>) -> Result<Self> {
         let uri = Uri::parse(&item.destination.uri)?;
         let destination = match uri.scheme.as_str() {
             _ if is_new => Place::Known(None),

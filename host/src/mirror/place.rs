@@ -23,7 +23,7 @@ pub struct ImagePlace {
 }
 
 impl ImagePlace {
-    /// Parses the name of a destination (`Destination::name`). Returns `None` where it is in no registry.
+    /// Parses the name of a destination (`MirrorDestination::name`). Returns `None` where it is in no registry.
     pub fn parse(name: &str) -> Result<Option<Self>> {
         if !name.starts_with("registry://") {
             return Ok(None);

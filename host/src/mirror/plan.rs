@@ -8,8 +8,8 @@ use super::services::Services;
 use super::tags;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
-use occystrap_mirror::document::{Index, Platforms, Referrers, Settings};
-use occystrap_mirror::expand::{Item, distinct};
+use occystrap_mirror::document::{EntrySettings, IndexMode, Platforms, Referrers};
+use occystrap_mirror::expand::{MirrorItem, distinct};
 use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{PlanChanges, PlanScope, PlannedItem, RunId, UnnamedItems};
 use occystrap_mirror::ledger::state::State;
@@ -23,7 +23,7 @@ const BATCH: usize = 1_000;
 /// What a file says should be where, now.
 pub struct Plan<'f> {
     /// The items, in the order of the file.
-    pub items: Vec<Item<'f>>,
+    pub items: Vec<MirrorItem<'f>>,
     /// Sources that could not be listed, or of which the rules select nothing. The items of others are planned.
     pub failures: Vec<Error>,
 }
@@ -40,7 +40,7 @@ pub fn plan<'f, L: Ledger>(
     let selected = tags::select(&sources, services, facts).map_err(one)?;
     let (mut items, mut failures, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (source, tags) in sources.iter().zip(selected) {
-        let made: Vec<Result<Item<'_>>> = match (source.rules, tags) {
+        let made: Vec<Result<MirrorItem<'_>>> = match (source.rules, tags) {
             (_, Err(error)) => {
                 failures.push(error);
                 continue;
@@ -67,7 +67,7 @@ pub fn plan<'f, L: Ledger>(
 }
 
 /// Errors for each entry whose destination cannot hold what it wants.
-fn check_fits(items: &[Item<'_>], services: &Services<'_>) -> Result<(), Vec<Error>> {
+fn check_fits(items: &[MirrorItem<'_>], services: &Services<'_>) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     let mut last = None;
     for item in items {
@@ -199,7 +199,7 @@ impl Plan<'_> {
     }
 }
 
-fn planned(item: &Item<'_>) -> PlannedItem {
+fn planned(item: &MirrorItem<'_>) -> PlannedItem {
     let (dst_host, dst_repo) = host_and_repository(&item.destination.uri);
     PlannedItem {
         source: item.source.to_string(),
@@ -214,11 +214,11 @@ fn planned(item: &Item<'_>) -> PlannedItem {
 }
 
 /// Returns what decides the content of a destination beside its source, in one spelling. Empty for an exact copy.
-pub fn content(settings: &Settings) -> String {
+pub fn content(settings: &EntrySettings) -> String {
     let mut words = Vec::new();
     if let Platforms::Listed(listed) = &settings.platforms {
         words.extend(listed.iter().map(|one| format!("platform={}", one.platform())));
-        words.extend((settings.index == Index::Rewrite).then(|| "index=rewrite".to_owned()));
+        words.extend((settings.index == IndexMode::Rewrite).then(|| "index=rewrite".to_owned()));
     }
     words.extend(settings.filters.iter().map(|filter| format!("filter={}", filter.text)));
     let text = words.join(" ");

@@ -17,7 +17,7 @@ use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::write_json;
 use occystrap_mirror::document::OnConflict;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::Ledger;
 use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_verify::receipt::plugins::Plugins;
@@ -218,6 +218,6 @@ pub fn preview<L: Ledger>(
     Ok(Preview { changes, unchanged, failures })
 }
 
-fn change(item: &Item<'_>) -> Change {
+fn change(item: &MirrorItem<'_>) -> Change {
     Change { source: item.source.to_string(), destination: item.destination.name.clone() }
 }

@@ -5,7 +5,7 @@ use super::services::Services;
 use occystrap_base::error::Result;
 use occystrap_base::oci::Digest;
 use occystrap_mirror::document::Referrers;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::Facts;
 use occystrap_mirror::ledger::holding::HostNote;
 use occystrap_mirror::ledger::record::{Ending, FinishedItem, LedgerItem};
@@ -16,7 +16,7 @@ use occystrap_net::registry::{ReferrerTypes, WantedReferrers};
 const ASKED_EVERY: u64 = 24 * 60 * 60;
 
 /// Returns the referrers that an item wants; `None` for none.
-pub fn wanted(item: &Item<'_>, services: &Services<'_>) -> Option<WantedReferrers> {
+pub fn wanted(item: &MirrorItem<'_>, services: &Services<'_>) -> Option<WantedReferrers> {
     let types = match &item.entry.settings.referrers {
         Referrers::Without => return None,
         Referrers::All => ReferrerTypes::All,
@@ -27,12 +27,12 @@ pub fn wanted(item: &Item<'_>, services: &Services<'_>) -> Option<WantedReferrer
 }
 
 /// Returns whether the referrers of an item that was proved must be asked for again.
-pub fn are_due(item: &Item<'_>, known: &LedgerItem, facts: &impl Facts) -> Result<bool> {
+pub fn are_due(item: &MirrorItem<'_>, known: &LedgerItem, facts: &impl Facts) -> Result<bool> {
     are_unknown_or(|age| age >= ASKED_EVERY, item, known, facts)
 }
 
 /// Returns whether the referrers of an item that was proved were never asked for.
-pub fn are_unknown(item: &Item<'_>, known: &LedgerItem, facts: &impl Facts) -> Result<bool> {
+pub fn are_unknown(item: &MirrorItem<'_>, known: &LedgerItem, facts: &impl Facts) -> Result<bool> {
     are_unknown_or(|_| false, item, known, facts)
 }
 
@@ -40,7 +40,7 @@ pub fn are_unknown(item: &Item<'_>, known: &LedgerItem, facts: &impl Facts) -> R
 /// they were asked for.
 fn are_unknown_or(
     is_old: impl FnOnce(u64) -> bool,
-    item: &Item<'_>,
+    item: &MirrorItem<'_>,
     known: &LedgerItem,
     facts: &impl Facts,
 ) -> Result<bool> {
@@ -55,7 +55,7 @@ fn are_unknown_or(
 }
 
 /// Notes that the referrers of an item are at its destination.
-pub fn note(item: &Item<'_>, record: &FinishedItem, facts: &impl Facts) -> Result<()> {
+pub fn note(item: &MirrorItem<'_>, record: &FinishedItem, facts: &impl Facts) -> Result<()> {
     let subject: Option<Digest> = record.want_digest;
     match (&item.entry.settings.referrers, record.ending, subject) {
         (Referrers::Without, _, _) => Ok(()),

@@ -11,7 +11,7 @@ use super::plan::host_and_repository;
 use super::services::Services;
 use super::tags::AT_A_TIME;
 use occystrap_base::error::Result;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::holding::BlobState;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
 use occystrap_net::registry::{BlobProof, KnownBlob, Repository};
@@ -41,7 +41,7 @@ pub struct Repositories<'r, L> {
 impl<'r, L: Ledger> Repositories<'r, L> {
     /// Counts the images of each repository, and asks the registries which destinations have nothing yet. Those of which
     /// the ledger knows a blob are not asked for.
-    pub fn of(items: &[Item<'_>], ledger: &'r L, services: &'r Services<'r>) -> Result<Self> {
+    pub fn of(items: &[MirrorItem<'_>], ledger: &'r L, services: &'r Services<'r>) -> Result<Self> {
         let mut states: HashMap<Name, State> = HashMap::new();
         let mut destinations = HashMap::new();
         for item in items {
@@ -81,13 +81,13 @@ impl<'r, L: Ledger> Repositories<'r, L> {
 
     /// Returns whether the destination of an item was in a repository with nothing when the run began.
     #[must_use]
-    pub fn is_new(&self, item: &Item<'_>) -> bool {
+    pub fn is_new(&self, item: &MirrorItem<'_>) -> bool {
         destination(item).is_some_and(|name| self.states().get(&name).is_some_and(|it| it.is_new))
     }
 
     /// Tells the client of the destination which blobs the ledger knows in its repository. They are not sent again, and
     /// are verified again.
-    pub fn seed(&self, item: &Item<'_>) -> Result<()> {
+    pub fn seed(&self, item: &MirrorItem<'_>) -> Result<()> {
         let Some(name) = destination(item) else { return Ok(()) };
         // Other images of the repository wait until it is done.
         let mut states = self.states();
@@ -114,7 +114,7 @@ impl<'r, L: Ledger> Repositories<'r, L> {
     }
 
     /// Notes that an item has ended. What was learned of a repository without other items is forgotten.
-    pub fn ended(&self, item: &Item<'_>) -> Result<()> {
+    pub fn ended(&self, item: &MirrorItem<'_>) -> Result<()> {
         if self.is_last(source(item)) {
             self.services.source(&item.source)?.forget();
         }
@@ -133,12 +133,12 @@ impl<'r, L: Ledger> Repositories<'r, L> {
     }
 }
 
-fn source(item: &Item<'_>) -> Name {
+fn source(item: &MirrorItem<'_>) -> Name {
     (item.source.host.clone(), item.source.repository.clone())
 }
 
 /// Returns the repository of a destination; `None` where that is no registry.
-fn destination(item: &Item<'_>) -> Option<Name> {
+fn destination(item: &MirrorItem<'_>) -> Option<Name> {
     let uri = &item.destination.uri;
     uri.starts_with("registry://").then(|| host_and_repository(uri))
 }

@@ -20,7 +20,7 @@ use super::referrers;
 use super::repositories::Repositories;
 use super::services::Services;
 use occystrap_base::error::{Error, Result};
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::holding::{
     BlobCheck, BlobState, HeldBlob, HostAnswers, HostNote, Moved, Totals,
 };
@@ -66,11 +66,11 @@ pub trait RunEvents: Sync {
     /// The plan is recorded.
     fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems);
     /// An item is moved from now on. Those that are unchanged only end.
-    fn started(&self, _item: &Item<'_>) {}
+    fn started(&self, _item: &MirrorItem<'_>) {}
     /// No item of a host is moved for some time, because it gives fewer pulls than the file wants to leave.
     fn paused(&self, host: &str, pulls_left: u64, pause: Duration);
     /// An item has ended, or waits so many seconds for another attempt.
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>);
+    fn ended(&self, item: &MirrorItem<'_>, record: &FinishedItem, wait: Option<i64>);
 }
 
 /// A run that has ended.
@@ -209,7 +209,7 @@ struct Work<'r, L> {
     run: RunId,
     worker: &'r str,
     /// Items by the name of their destination.
-    items: HashMap<&'r str, &'r Item<'r>>,
+    items: HashMap<&'r str, &'r MirrorItem<'r>>,
     /// Items in work at most, by host.
     limits: BTreeMap<String, u32>,
     repositories: Repositories<'r, L>,
@@ -224,7 +224,7 @@ struct Work<'r, L> {
 /// An item that was asked about.
 struct Asked<'r> {
     lease: Lease,
-    item: &'r Item<'r>,
+    item: &'r MirrorItem<'r>,
     known: LedgerItem,
     /// Whether its proof is young enough.
     is_young: bool,
@@ -233,7 +233,7 @@ struct Asked<'r> {
 }
 
 /// An item for a mover.
-type Move<'r> = (Lease, &'r Item<'r>, Seen);
+type Move<'r> = (Lease, &'r MirrorItem<'r>, Seen);
 
 impl<'r, L: Ledger> Work<'r, L> {
     /// Works until no item is open. Errors when the user interrupts, or the ledger fails.
@@ -485,7 +485,7 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn finish(
         &self,
         lease: Lease,
-        item: &Item<'_>,
+        item: &MirrorItem<'_>,
         record: FinishedItem,
         blobs: &[HeldBlob],
     ) -> Result<()> {
@@ -506,7 +506,7 @@ impl<'r, L: Ledger> Work<'r, L> {
     }
 
     /// Records the ends of items that were not moved, in one transaction.
-    fn finish_all(&self, ended: Vec<(Lease, &Item<'_>, FinishedItem)>) -> Result<()> {
+    fn finish_all(&self, ended: Vec<(Lease, &MirrorItem<'_>, FinishedItem)>) -> Result<()> {
         if ended.is_empty() {
             return Ok(());
         }
@@ -522,7 +522,7 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn ended(
         &self,
         lease: Lease,
-        item: &Item<'_>,
+        item: &MirrorItem<'_>,
         mut record: FinishedItem,
         written: LeaseWrite,
     ) -> Result<()> {

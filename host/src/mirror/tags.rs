@@ -9,7 +9,7 @@ use super::services::Services;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::config::LARGEST_CONFIG;
-use occystrap_mirror::expand::Source;
+use occystrap_mirror::expand::MirrorSource;
 use occystrap_mirror::ledger::Facts;
 use occystrap_net::registry::Repository;
 
@@ -31,7 +31,7 @@ type Dates = (BTreeMap<String, Option<OffsetDateTime>>, Vec<Error>);
 /// Returns, for each source with rules, the tags that its rules select, or why there are none. Sources without rules have
 /// one image: an empty list stands for it.
 pub fn select(
-    sources: &[Source<'_>],
+    sources: &[MirrorSource<'_>],
     services: &Services<'_>,
     facts: Option<&(dyn Facts + Sync)>,
 ) -> Result<Vec<Result<SelectedTags>>> {
@@ -59,7 +59,7 @@ pub fn select(
 }
 
 fn select_of(
-    source: &Source<'_>,
+    source: &MirrorSource<'_>,
     repository: &Repository,
     tags: Result<Option<Vec<String>>>,
     services: &Services<'_>,

@@ -24,7 +24,7 @@ use crate::mirror::{self, MirrorFile, Services, totals};
 use occystrap_base::error::{Error, Result, printable};
 use occystrap_base::terminal::board::{Board, spelled};
 use occystrap_base::terminal::table::write_json_line;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{
     BegunRun, Ending, FinishedItem, Outcome, PlanChanges, UnnamedItems, Verdict,
@@ -281,7 +281,7 @@ impl RunEvents for Lines {
         }
     }
 
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>) {
+    fn ended(&self, item: &MirrorItem<'_>, record: &FinishedItem, wait: Option<i64>) {
         let (source, to) = (&item.source, &item.destination.name);
         let first = match record.ending {
             Ending::Done(Outcome::Unchanged, _) => return,

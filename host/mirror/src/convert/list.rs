@@ -1,12 +1,12 @@
 //! Lists with a reference a line. References of one repository become one entry.
 
 use super::EXAMPLE_TO;
-use super::write::{Draft, Writer, named};
+use super::write::{Draft, MirrorFileWriter, named};
 use crate::document::Mark;
 use crate::reference;
 
 /// Converts a list.
-pub fn convert(text: &str, to: Option<&str>, writer: &mut Writer) {
+pub fn convert(text: &str, to: Option<&str>, writer: &mut MirrorFileWriter) {
     destination(to, writer);
     // Repositories in the order of their first lines, with the tags of each.
     let mut repositories = indexed::Groups::default();
@@ -46,7 +46,7 @@ pub fn convert(text: &str, to: Option<&str>, writer: &mut Writer) {
 }
 
 /// Sets the destination of all entries.
-pub fn destination(to: Option<&str>, writer: &mut Writer) {
+pub fn destination(to: Option<&str>, writer: &mut MirrorFileWriter) {
     if to.is_none() {
         writer
             .notes

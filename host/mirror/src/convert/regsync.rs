@@ -1,6 +1,6 @@
 //! `regsync.yml` (regclient.org, "regsync").
 
-use super::write::{Draft, Limits, Writer, named};
+use super::write::{Draft, Limits, MirrorFileWriter, named};
 use crate::document::yaml::{Key, Node};
 use crate::reference;
 
@@ -27,7 +27,7 @@ const ADVICE: [(&str, &str); 15] = [
 ];
 
 /// Converts a file.
-pub fn convert(root: &Node, writer: &mut Writer) {
+pub fn convert(root: &Node, writer: &mut MirrorFileWriter) {
     let plain_hosts = creds(root, writer);
     let defaults = root.get("defaults");
     for (key, _) in root.pairs().unwrap_or_default() {
@@ -52,14 +52,14 @@ pub fn convert(root: &Node, writer: &mut Writer) {
 }
 
 /// Reports a key that has no counterpart.
-fn advise(key: &Key, writer: &mut Writer) {
+fn advise(key: &Key, writer: &mut MirrorFileWriter) {
     if let Some((_, advice)) = ADVICE.iter().find(|(name, _)| *name == key.text) {
         writer.leave_out(key.mark, format!("'{}'", key.text), *advice);
     }
 }
 
 /// Converts `creds`. Returns the hosts that have plain HTTP.
-fn creds(root: &Node, writer: &mut Writer) -> Vec<String> {
+fn creds(root: &Node, writer: &mut MirrorFileWriter) -> Vec<String> {
     let mut plain = Vec::new();
     for node in root.get("creds").and_then(Node::items).unwrap_or_default() {
         let host = node.get("registry").and_then(Node::text).unwrap_or_default().to_owned();
@@ -122,7 +122,12 @@ fn is_true(step: &Node, defaults: Option<&Node>, key: &str) -> bool {
     value(step, defaults, key).and_then(Node::text) == Some("true")
 }
 
-fn convert_step(step: &Node, defaults: Option<&Node>, plain_hosts: &[String], writer: &mut Writer) {
+fn convert_step(
+    step: &Node,
+    defaults: Option<&Node>,
+    plain_hosts: &[String],
+    writer: &mut MirrorFileWriter,
+) {
     let text = |key| step.get(key).and_then(Node::text).unwrap_or_default();
     let source = text("source");
     let what = named("the step for", source);
@@ -244,7 +249,7 @@ fn rules(set: &Node, draft: &mut Draft) {
 }
 
 /// Returns the value of `referrers`: empty for none.
-fn referrers(step: &Node, defaults: Option<&Node>, writer: &mut Writer) -> Vec<String> {
+fn referrers(step: &Node, defaults: Option<&Node>, writer: &mut MirrorFileWriter) -> Vec<String> {
     if !is_true(step, defaults, "referrers") && !is_true(step, defaults, "digestTags") {
         return Vec::new();
     }

@@ -1,7 +1,7 @@
 //! The YAML of `skopeo sync --src yaml` (skopeo-sync(1), "YAML file content").
 
 use super::list::destination;
-use super::write::{Draft, Writer, named};
+use super::write::{Draft, MirrorFileWriter, named};
 use crate::document::yaml::{Key, Node, Value};
 
 /// Keys below a registry.
@@ -14,7 +14,7 @@ pub fn is_one(root: &Node) -> bool {
 }
 
 /// Converts a file.
-pub fn convert(root: &Node, to: Option<&str>, writer: &mut Writer) {
+pub fn convert(root: &Node, to: Option<&str>, writer: &mut MirrorFileWriter) {
     destination(to, writer);
     writer.notes.push("It writes each image where `skopeo sync --scoped` did; without --scoped, replace {registry}/{repository} by {name}.".to_owned());
     writer.notes.push("All platforms are mirrored, as with `skopeo sync --all`; for others add 'platforms: [linux/amd64]'.".to_owned());
@@ -45,7 +45,7 @@ pub fn convert(root: &Node, to: Option<&str>, writer: &mut Writer) {
 }
 
 /// Converts one of the three maps of images.
-fn images(registry: &str, kind: &Key, node: &Node, writer: &mut Writer) {
+fn images(registry: &str, kind: &Key, node: &Node, writer: &mut MirrorFileWriter) {
     let Some(pairs) = node.pairs() else {
         if !matches!(node.value, Value::Null) {
             writer.leave_out(kind.mark, named("the key", &kind.text), "it is no map");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use occystrap_base::error::{Error, one_line};
 
-use super::{Converted, Document, NotConverted, Place};
+use super::{Converted, Document, FilePosition, NotConverted};
 use crate::document::{Mark, shortened};
 
 /// Entry that is written. Keys without a value are left out.
@@ -32,7 +32,7 @@ pub struct Limits {
 }
 
 /// Writer of one file.
-pub struct Writer {
+pub struct MirrorFileWriter {
     name: Arc<str>,
     /// Lines of the comment at the top.
     pub notes: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Writer {
     known: HashMap<(String, String), usize>,
 }
 
-impl Writer {
+impl MirrorFileWriter {
     /// Creates a writer for what comes from a file of this name.
     pub fn new(name: &str) -> Self {
         let (notes, hosts, entries, left_out) = Default::default();
@@ -54,8 +54,8 @@ impl Writer {
     }
 
     /// Returns a place in the other file.
-    pub fn place(&self, mark: Mark) -> Place {
-        Place::new(self.name.clone(), mark)
+    pub fn place(&self, mark: Mark) -> FilePosition {
+        FilePosition::new(self.name.clone(), mark)
     }
 
     /// Returns whether an entry was written.

@@ -10,8 +10,8 @@ use super::pattern::{self, MOST_ALTERNATIVES};
 use super::read::{Reader, shortened};
 use super::yaml::{Mark, Node};
 use super::{
-    Entry, FilterText, Index, OnConflict, Origin, Place, Platforms, Referrers, Settings,
-    TagPatterns, Template, Verify, tags,
+    Entry, EntrySettings, FilePosition, FilterText, IndexMode, OnConflict, Origin, Platforms,
+    Referrers, TagPatterns, Template, VerifyMode, tags,
 };
 use crate::reference;
 use crate::rules::Rules;
@@ -37,16 +37,16 @@ const OWN_KEYS: usize = 2;
 /// Values of `defaults` or of one entry; `None` where they are not given.
 #[derive(Debug, Clone, Default)]
 pub struct Values {
-    to: Option<(Template, Place)>,
+    to: Option<(Template, FilePosition)>,
     /// A `to` that is wrong counts as given, so that one mistake is one error.
     has_to: bool,
     tags: Option<Arc<Rules>>,
     has_tags: bool,
     platforms: Option<Platforms>,
-    index: Option<Index>,
+    index: Option<IndexMode>,
     filters: Option<Vec<FilterText>>,
     referrers: Option<Referrers>,
-    verify: Option<Verify>,
+    verify: Option<VerifyMode>,
     immutable: Option<TagPatterns>,
     on_conflict: Option<OnConflict>,
 }
@@ -94,7 +94,7 @@ pub fn read(
         );
         return None;
     }
-    let settings = Settings {
+    let settings = EntrySettings {
         platforms: own.platforms.or_else(|| defaults.platforms.clone()).unwrap_or_default(),
         index: own.index.or(defaults.index).unwrap_or_default(),
         filters: own.filters.or_else(|| defaults.filters.clone()).unwrap_or_default(),
@@ -199,8 +199,9 @@ fn pinned_or_ruled(
 
 /// Reads the keys that `defaults` and entries share.
 fn values(reader: &mut Reader, node: &Node) -> Values {
-    let indexes = [("keep", Index::Keep), ("rewrite", Index::Rewrite)];
-    let levels = [Verify::Fast, Verify::Full, Verify::None].map(|level| (level.word(), level));
+    let indexes = [("keep", IndexMode::Keep), ("rewrite", IndexMode::Rewrite)];
+    let levels =
+        [VerifyMode::Fast, VerifyMode::Full, VerifyMode::None].map(|level| (level.word(), level));
     let conflicts = [OnConflict::Replace, OnConflict::Keep, OnConflict::Error]
         .map(|conflict| (conflict.word(), conflict));
     let to = node.get("to");
@@ -222,7 +223,7 @@ fn values(reader: &mut Reader, node: &Node) -> Values {
     }
 }
 
-fn template(reader: &mut Reader, node: &Node) -> Option<(Template, Place)> {
+fn template(reader: &mut Reader, node: &Node) -> Option<(Template, FilePosition)> {
     let text = reader.text(node, "'to'")?;
     match Template::parse(text) {
         Ok(template) => Some((template, reader.place(node.mark))),

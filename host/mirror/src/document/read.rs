@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use occystrap_base::error::Error;
 
-use super::place::Place;
-use super::yaml::{Fault, Mark, Node, Value};
+use super::position::FilePosition;
+use super::yaml::{FileFault, Mark, Node, Value};
 
 /// Largest number of errors that are reported together. The rest of a long list is rarely read.
 const MOST_ERRORS: usize = 50;
@@ -32,8 +32,8 @@ impl Reader {
     }
 
     /// Returns the place of a mark.
-    pub fn place(&self, mark: Mark) -> Place {
-        Place::new(self.file.clone(), mark)
+    pub fn place(&self, mark: Mark) -> FilePosition {
+        FilePosition::new(self.file.clone(), mark)
     }
 
     /// Reports an error.
@@ -48,7 +48,7 @@ impl Reader {
     }
 
     /// Reports a fault of the YAML itself.
-    pub fn report_fault(&mut self, fault: &Fault) {
+    pub fn report_fault(&mut self, fault: &FileFault) {
         self.report(fault.mark, &fault.message, fault.hint.unwrap_or_default());
     }
 
@@ -68,7 +68,8 @@ impl Reader {
     /// Returns all errors in the order of the file, each with its place.
     pub fn into_errors(self) -> Vec<Error> {
         let (file, left_out) = (self.file.clone(), self.left_out);
-        let placed = |(mark, error): (Mark, Error)| error.within(Place::new(file.clone(), mark));
+        let placed =
+            |(mark, error): (Mark, Error)| error.within(FilePosition::new(file.clone(), mark));
         let mut errors: Vec<Error> = self.into_faults().into_iter().map(placed).collect();
         if left_out > 0 {
             errors.push(Error::usage(format!("{file}: {left_out} more errors are not shown")));

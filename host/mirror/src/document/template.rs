@@ -42,7 +42,7 @@ pub struct Template {
 
 /// Where one image goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
+pub struct MirrorDestination {
     /// URI as `occystrap process` takes it. For an image without a tag in a registry or layout, it names the repository
     /// or the layout alone: the image is written under [`Self::digest`], and no tag is set.
     pub uri: String,
@@ -53,7 +53,7 @@ pub struct Destination {
     pub digest: Option<Digest>,
 }
 
-impl Destination {
+impl MirrorDestination {
     /// Returns the name in one spelling, so that two spellings of one place are equal: without options, with the host in
     /// lower case, and without `//` and `/./` in a path.
     #[must_use]
@@ -182,7 +182,7 @@ impl Template {
 
     /// Returns where the image of a source goes. Errors when `to` has `{tag}` and the source has none, and when the result
     /// is no name of a repository.
-    pub fn destination(&self, source: &Reference) -> Result<Destination> {
+    pub fn destination(&self, source: &Reference) -> Result<MirrorDestination> {
         let tag = source.tag.as_deref();
         if tag.is_none() && self.parts.contains(&Part::Tag) {
             return Err(Error::usage(format!(
@@ -204,7 +204,7 @@ impl Template {
             (false, Some(digest)) => format!("{uri}@{digest}"),
             (false, None) => uri.clone(),
         };
-        Ok(Destination { uri, name, digest })
+        Ok(MirrorDestination { uri, name, digest })
     }
 
     fn fill(&self, host: &str, repository: &str, tag: Option<&str>) -> String {

@@ -78,7 +78,7 @@ fn all_keys_are_read() {
     assert_eq!((rules.regex[0].text(), rules.not[0].text()), ("v[0-9.]+", ".*-rc.*"));
     let settings = &prometheus.settings;
     assert!(matches!(&settings.platforms, Platforms::Listed(listed) if listed.len() == 2));
-    assert_eq!((settings.index, settings.verify), (Index::Rewrite, Verify::Full));
+    assert_eq!((settings.index, settings.verify), (IndexMode::Rewrite, VerifyMode::Full));
     assert_eq!(settings.referrers, Referrers::OfTypes(vec!["application/spdx+json".to_owned()]));
     assert_eq!(settings.filters[1].place.to_string(), "m.yaml:16:35");
     assert!(matches!(&list.origin, Origin::List { path, .. } if path == "images.txt"));
@@ -104,7 +104,7 @@ fn defaults_hold_every_key_that_makes_sense() {
     assert_eq!(pinned.settings.filters[0].text, "canonical");
     assert_eq!(
         (own.to.text(), own.settings.filters.len(), own.settings.verify),
-        ("m.example/x", 0, Verify::None)
+        ("m.example/x", 0, VerifyMode::None)
     );
     assert!(own.settings.immutable.texts().is_empty());
 }

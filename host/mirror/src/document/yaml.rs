@@ -73,7 +73,7 @@ pub struct Key {
 
 /// Fault of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FileFault {
     /// Where it is.
     pub mark: Mark,
     /// What is wrong.
@@ -120,7 +120,7 @@ impl Node {
 
 /// Reads a file. `None` for one without a value: empty, or with comments alone. Errors with all duplicate keys up to the
 /// first fault after which the rest cannot be read.
-pub fn parse(text: &str) -> Result<Option<Node>, Vec<Fault>> {
+pub fn parse(text: &str) -> Result<Option<Node>, Vec<FileFault>> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     (options.flow_nesting_limit, options.block_nesting_limit) = (DEEPEST, DEEPEST);
@@ -137,9 +137,9 @@ pub fn parse(text: &str) -> Result<Option<Node>, Vec<Fault>> {
     if builder.faults.is_empty() { Ok(builder.root) } else { Err(builder.faults) }
 }
 
-fn syntax(cause: &ScanError) -> Fault {
+fn syntax(cause: &ScanError) -> FileFault {
     let kind = cause.kind().to_string();
-    Fault {
+    FileFault {
         mark: Mark::from(cause.marker()),
         message: format!("this is not YAML: {}", kind.lines().next().unwrap_or_default()),
         hint: Some(
@@ -176,11 +176,11 @@ struct Builder {
     documents: usize,
     values: usize,
     repeated: usize,
-    faults: Vec<Fault>,
+    faults: Vec<FileFault>,
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, mark: Mark) -> Result<(), Fault> {
+    fn take(&mut self, event: Event<'_>, mark: Mark) -> Result<(), FileFault> {
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
@@ -225,7 +225,7 @@ impl Builder {
         Ok(())
     }
 
-    fn begin(&mut self, mark: Mark, anchor: usize, content: Content) -> Result<(), Fault> {
+    fn begin(&mut self, mark: Mark, anchor: usize, content: Content) -> Result<(), FileFault> {
         if let Some(Open { content: Content::Map { key: None, .. }, .. }) = self.open.last() {
             return Err(fault(
                 mark,
@@ -240,7 +240,7 @@ impl Builder {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
+    fn end(&mut self) -> Result<(), FileFault> {
         let Some(Open { mark, anchor, depth, content }) = self.open.pop() else { return Ok(()) };
         let value = match content {
             Content::List(items) => Value::List(items),
@@ -261,7 +261,7 @@ impl Builder {
     }
 
     /// Puts a whole value, with `depth` levels in it, where it belongs.
-    fn put(&mut self, node: Node, depth: usize, anchor: usize) -> Result<(), Fault> {
+    fn put(&mut self, node: Node, depth: usize, anchor: usize) -> Result<(), FileFault> {
         self.values += 1;
         if self.values > MOST_VALUES {
             return Err(too_much(node.mark));
@@ -319,7 +319,7 @@ impl Builder {
 }
 
 /// Returns whether a tag says that a scalar is text. Errors for tags that are not YAML's own.
-fn typed(tag: Option<&Tag>, mark: Mark) -> Result<bool, Fault> {
+fn typed(tag: Option<&Tag>, mark: Mark) -> Result<bool, FileFault> {
     match tag.map(|tag| (tag.core_suffix(), tag)) {
         None => Ok(false),
         Some((Some(core), _)) => Ok(core == "str"),
@@ -360,15 +360,15 @@ fn copy(node: &Node, values: &mut usize, repeated: &mut usize) -> Option<Node> {
     Some(Node { mark: node.mark, value })
 }
 
-fn fault(mark: Mark, message: impl Into<String>, hint: Option<&'static str>) -> Fault {
-    Fault { mark, message: message.into(), hint }
+fn fault(mark: Mark, message: impl Into<String>, hint: Option<&'static str>) -> FileFault {
+    FileFault { mark, message: message.into(), hint }
 }
 
-fn too_deep(mark: Mark) -> Fault {
+fn too_deep(mark: Mark) -> FileFault {
     fault(mark, format!("more than {DEEPEST} levels"), None)
 }
 
-fn too_much(mark: Mark) -> Fault {
+fn too_much(mark: Mark) -> FileFault {
     let message =
         format!("more than {MOST_VALUES} values, or {MOST_REPEATED} bytes of text in aliases");
     fault(mark, message, Some("put references in a text file, one a line, and name it with 'list'"))
@@ -397,7 +397,7 @@ mod tests {
         match parse(text) {
             Ok(root) => root.as_ref().map_or_else(String::new, shown),
             Err(faults) => {
-                let fault = |fault: &Fault| {
+                let fault = |fault: &FileFault| {
                     format!("{}:{} {}", fault.mark.line, fault.mark.column, fault.message)
                 };
                 faults.iter().map(fault).collect::<Vec<_>>().join("; ")

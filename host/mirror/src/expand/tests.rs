@@ -11,7 +11,7 @@ fn messages(errors: Vec<Error>) -> Vec<String> {
 }
 
 /// Returns the items of a document without rules that need a list of tags.
-fn items<'d>(document: &'d Document, lists: &[(&str, &str)]) -> Vec<Item<'d>> {
+fn items<'d>(document: &'d Document, lists: &[(&str, &str)]) -> Vec<MirrorItem<'d>> {
     let read = &mut |path: &str| {
         let found = lists.iter().find(|(name, _)| *name == path);
         found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| Error::usage("no such list"))
@@ -20,7 +20,7 @@ fn items<'d>(document: &'d Document, lists: &[(&str, &str)]) -> Vec<Item<'d>> {
     sources.iter().map(|source| source.item(None).unwrap()).collect()
 }
 
-fn pairs(items: &[Item<'_>]) -> Vec<String> {
+fn pairs(items: &[MirrorItem<'_>]) -> Vec<String> {
     items
         .iter()
         .map(|item| format!("{} {} -> {}", item.place, item.source, item.destination.name))

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use super::version::{MOST_NUMBERS, Version, is_pre_release, natural, rank};
+use super::version::{MOST_NUMBERS, TagVersion, is_pre_release, natural, rank};
 
 /// Longest text of a range, in bytes, and so the largest number of its comparisons. Ranges have one or two.
 const LONGEST: usize = 1_000;
@@ -71,7 +71,7 @@ impl Range {
     /// Returns whether a tag is a version in this range. With `any_suffix`, a suffix of the tag has no meaning.
     #[must_use]
     pub fn contains(&self, tag: &str, any_suffix: bool) -> bool {
-        let Some(version) = Version::read(tag) else { return false };
+        let Some(version) = TagVersion::read(tag) else { return false };
         self.alternatives.iter().any(|alternative| {
             let by_suffix = match &alternative.suffix {
                 _ if any_suffix => false,
@@ -86,7 +86,7 @@ impl Range {
 }
 
 impl Interval {
-    fn contains(&self, version: &Version<'_>, by_suffix: bool) -> bool {
+    fn contains(&self, version: &TagVersion<'_>, by_suffix: bool) -> bool {
         let above = self.lower.as_ref().is_none_or(|bound| {
             let order = bound.order(version, by_suffix);
             order.is_gt() || (bound.is_inside && order.is_eq())
@@ -101,7 +101,7 @@ impl Interval {
 
 impl Bound {
     /// Returns the order of a version relative to this bound.
-    fn order(&self, version: &Version<'_>, by_suffix: bool) -> Ordering {
+    fn order(&self, version: &TagVersion<'_>, by_suffix: bool) -> Ordering {
         let numbers = version.numbers.cmp(&self.numbers);
         if !by_suffix {
             return numbers;

@@ -95,7 +95,7 @@ fn newer_than_asks_for_the_dates_of_candidates_and_comes_before_latest() {
     assert_eq!(found.tags, ["1.36.0"]);
     assert_eq!(
         found.counts,
-        Counts { listed: 8, matched: 4, not_refused: 4, new_enough: 1, latest: 1 }
+        RuleCounts { listed: 8, matched: 4, not_refused: 4, new_enough: 1, latest: 1 }
     );
     assert_eq!(asked, rules.candidates(&tags(&LISTED)));
     let failed = rules.select(&tags(&LISTED), now, &mut |_| Err("no config"));

@@ -35,7 +35,7 @@ pub const MOST_NUMBERS: usize = 4;
 
 /// Version that a tag is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version<'t> {
+pub struct TagVersion<'t> {
     /// Numbers; absent ones are 0.
     pub numbers: [u64; MOST_NUMBERS],
     /// How many numbers the tag has, 1 to 4.
@@ -44,7 +44,7 @@ pub struct Version<'t> {
     pub suffix: Option<&'t str>,
 }
 
-impl<'t> Version<'t> {
+impl<'t> TagVersion<'t> {
     /// Reads a tag as a version; `None` where it has another form.
     #[must_use]
     pub fn read(tag: &'t str) -> Option<Self> {
@@ -106,7 +106,7 @@ pub fn is_pre_release(suffix: &str) -> bool {
 /// compared as [`natural`] does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranked<'t> {
-    version: Option<Version<'t>>,
+    version: Option<TagVersion<'t>>,
     /// The tag.
     pub tag: &'t str,
 }
@@ -115,7 +115,7 @@ impl<'t> Ranked<'t> {
     /// Reads a tag.
     #[must_use]
     pub fn new(tag: &'t str) -> Self {
-        Self { version: Version::read(tag), tag }
+        Self { version: TagVersion::read(tag), tag }
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
             ("1.2.3_4f1", [1, 2, 3, 0], 3, None),
             ("1.2-r3_x", [1, 2, 0, 0], 2, Some("r3")),
         ] {
-            assert_eq!(Version::read(tag), Some(Version { numbers, count, suffix }), "{tag}");
+            assert_eq!(TagVersion::read(tag), Some(TagVersion { numbers, count, suffix }), "{tag}");
         }
         for tag in [
             "",
@@ -202,7 +202,7 @@ mod tests {
             "1.2rc.1",
             "99999999999999999999",
         ] {
-            assert_eq!(Version::read(tag), None, "{tag}");
+            assert_eq!(TagVersion::read(tag), None, "{tag}");
         }
     }
 

@@ -16,7 +16,7 @@ use occystrap_base::oci::{Descriptor, Digest, Manifest};
 use occystrap_images::source::Source;
 use occystrap_layer::image::{Content, Image, Whole};
 use occystrap_mirror::document::Platforms;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_net::context::Blocking;
 use occystrap_net::registry::{Referrer, Repository};
 use occystrap_net::uri::Uri;
@@ -48,7 +48,7 @@ impl Collected {
 }
 
 /// Reads manifests and configs of an image, with the platforms and the referrers that the file of the mirror wants.
-pub fn collect(item: &Item<'_>, services: &Services<'_>) -> Result<Collected> {
+pub fn collect(item: &MirrorItem<'_>, services: &Services<'_>) -> Result<Collected> {
     let context = services.context.clone().with_own_warnings();
     let mut session = services.session.clone();
     let settings = &item.entry.settings;

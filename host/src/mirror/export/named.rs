@@ -6,15 +6,15 @@ use std::collections::HashMap;
 
 use crate::mirror::exported::MOST_IMAGES;
 use occystrap_base::error::{Error, Result};
-use occystrap_mirror::document::{Index, Platforms, Settings};
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::document::{EntrySettings, IndexMode, Platforms};
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_net::registry::Reference;
 use occystrap_net::uri::Uri;
 
 /// An image, and its name below the prefix of an import.
 pub struct Named<'i> {
     /// The image.
-    pub item: &'i Item<'i>,
+    pub item: &'i MirrorItem<'i>,
     /// Repository below the prefix.
     pub repository: String,
     /// Tag; `None` for an image that is known by its digest alone.
@@ -22,9 +22,9 @@ pub struct Named<'i> {
 }
 
 /// Returns the names of images. Errors with everything that cannot be exported.
-pub fn names<'i>(items: &'i [Item<'i>]) -> Result<Vec<Named<'i>>, Vec<Error>> {
+pub fn names<'i>(items: &'i [MirrorItem<'i>]) -> Result<Vec<Named<'i>>, Vec<Error>> {
     let (mut named, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
-    let mut first: HashMap<String, &Item<'_>> = HashMap::new();
+    let mut first: HashMap<String, &MirrorItem<'_>> = HashMap::new();
     let mut refused = None;
     for item in items {
         let (settings, place) = (&item.entry.settings, &item.entry.place);
@@ -83,7 +83,7 @@ pub fn names<'i>(items: &'i [Item<'i>]) -> Result<Vec<Named<'i>>, Vec<Error>> {
 }
 
 /// Returns whether an import writes a new index.
-pub fn rewrites(settings: &Settings) -> bool {
-    settings.index == Index::Rewrite
+pub fn rewrites(settings: &EntrySettings) -> bool {
+    settings.index == IndexMode::Rewrite
         && matches!(&settings.platforms, Platforms::Listed(listed) if listed.len() > 1)
 }

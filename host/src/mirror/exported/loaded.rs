@@ -19,7 +19,7 @@ pub struct LoadedExport {
     pub layout: Arc<ExportedLayout>,
     /// The receipts.
     pub receipts: Receipts,
-    /// The numbers of the images, by the names of their destinations (`Destination::name`).
+    /// The numbers of the images, by the names of their destinations (`MirrorDestination::name`).
     pub numbers: HashMap<String, usize>,
 }
 

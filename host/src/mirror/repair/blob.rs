@@ -10,7 +10,7 @@ use super::work::Repair;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_images::level::Level;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::holding::{BlobCheck, DueRequest, LedgerBlob, Subset};
 use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_mirror::ledger::{LONGEST_PAGE, Ledger};
@@ -209,7 +209,7 @@ impl<L: Ledger> Repair<'_, L> {
         &self,
         blob: &LedgerBlob,
         repo: &str,
-    ) -> Result<Vec<(Item<'_>, Option<Digest>)>> {
+    ) -> Result<Vec<(MirrorItem<'_>, Option<Digest>)>> {
         let items = self.items_with(blob, repo)?;
         let made = items.iter().filter_map(|item| Some((self.of_file(item)?, item.want_digest)));
         Ok(made.collect())
@@ -218,7 +218,7 @@ impl<L: Ledger> Repair<'_, L> {
     /// Moves the first image that makes a blob again. Errors where there is none, or where it cannot be moved.
     fn move_again(
         &self,
-        images: &[(Item<'_>, Option<Digest>)],
+        images: &[(MirrorItem<'_>, Option<Digest>)],
         blob: &LedgerBlob,
         repo: &str,
     ) -> Result<()> {

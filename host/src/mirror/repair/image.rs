@@ -14,7 +14,7 @@ use super::work::Repair;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::holding::ItemFilter;
 use occystrap_mirror::ledger::record::{
     self, Ending, FinishedItem, ItemCheck, ItemObject, LedgerItem, ProofChange, Verdict,
@@ -138,7 +138,7 @@ impl<L: Ledger> Repair<'_, L> {
     }
 
     /// Sends an image again, and reads it back. Errors when the user interrupts, or the ledger fails.
-    fn send(&self, bad: &BadImage<'_>, made: &Item<'_>) -> Result<Sent> {
+    fn send(&self, bad: &BadImage<'_>, made: &MirrorItem<'_>) -> Result<Sent> {
         let asked = async { Question::about(made, false, self.services)?.ask().await };
         let seen = match self.services.wait(asked) {
             Ok(seen) => seen,

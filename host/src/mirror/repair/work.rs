@@ -7,7 +7,7 @@ use super::super::place::Places;
 use super::super::services::Services;
 use super::super::verify::DAMAGED;
 use occystrap_base::error::{Error, Result};
-use occystrap_mirror::expand::{Item, Source};
+use occystrap_mirror::expand::{MirrorItem, MirrorSource};
 use occystrap_mirror::ledger::Ledger;
 use occystrap_mirror::ledger::holding::{BlobCheck, LedgerBlob};
 use occystrap_mirror::ledger::record::{ItemCheck, ItemError, ItemObject, LedgerItem, RunId};
@@ -93,7 +93,7 @@ pub struct Repair<'r, L> {
     pub plugins: Plugins<'r>,
     /// The number of the run.
     pub run: RunId,
-    sources: &'r [Source<'r>],
+    sources: &'r [MirrorSource<'r>],
     again: &'r str,
     events: &'r dyn RepairEvents,
     counts: Mutex<RepairCounts>,
@@ -104,7 +104,7 @@ impl<'r, L: Ledger> Repair<'r, L> {
     pub fn new(
         ledger: &'r L,
         services: &'r Services<'r>,
-        sources: &'r [Source<'r>],
+        sources: &'r [MirrorSource<'r>],
         again: &'r str,
         events: &'r dyn RepairEvents,
         run: RunId,
@@ -121,9 +121,9 @@ impl<'r, L: Ledger> Repair<'r, L> {
     }
 
     /// Returns the image of FILE for an item of the ledger.
-    pub fn of_file(&self, item: &LedgerItem) -> Option<Item<'_>> {
+    pub fn of_file(&self, item: &LedgerItem) -> Option<MirrorItem<'_>> {
         let reference = Reference::parse(&item.source).ok()?;
-        let is_of = |source: &&Source<'_>| {
+        let is_of = |source: &&MirrorSource<'_>| {
             source.reference.host == reference.host
                 && source.reference.repository == reference.repository
         };

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::mirror::run::{EndedRun, RunEvents};
 use occystrap_base::terminal::board::Board;
-use occystrap_mirror::expand::Item;
+use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::record::{BegunRun, Ending, FinishedItem, PlanChanges, UnnamedItems};
 use occystrap_net::context::Context;
 
@@ -43,7 +43,7 @@ impl<T: RunEvents> RunEvents for Receivers<T> {
         }
     }
 
-    fn started(&self, item: &Item<'_>) {
+    fn started(&self, item: &MirrorItem<'_>) {
         self.board.started(&item.source.to_string());
         self.lines.started(item);
         if let Some(events) = &self.events {
@@ -58,7 +58,7 @@ impl<T: RunEvents> RunEvents for Receivers<T> {
         }
     }
 
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>) {
+    fn ended(&self, item: &MirrorItem<'_>, record: &FinishedItem, wait: Option<i64>) {
         let name = item.source.to_string();
         match record.ending {
             Ending::Retry { .. } => self.board.postponed(&name),
@@ -147,7 +147,7 @@ impl RunEvents for JsonLines {
         );
     }
 
-    fn started(&self, item: &Item<'_>) {
+    fn started(&self, item: &MirrorItem<'_>) {
         self.tell("started", named(item));
     }
 
@@ -156,7 +156,7 @@ impl RunEvents for JsonLines {
         self.tell("paused", json!({ "host": host, "seconds": seconds, "pulls_left": pulls_left }));
     }
 
-    fn ended(&self, item: &Item<'_>, record: &FinishedItem, wait: Option<i64>) {
+    fn ended(&self, item: &MirrorItem<'_>, record: &FinishedItem, wait: Option<i64>) {
         let mut more = named(item);
         let (event, verdict) = match record.ending {
             Ending::Done(outcome, verdict) => (outcome.word(), Some(verdict)),
@@ -178,6 +178,6 @@ impl RunEvents for JsonLines {
     }
 }
 
-fn named(item: &Item<'_>) -> Value {
+fn named(item: &MirrorItem<'_>) -> Value {
     json!({ "source": item.source.to_string(), "destination": item.destination.name })
 }

@@ -1,4 +1,4 @@
-//! Places in files, for errors.
+//! Positions in files, for errors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use occystrap_base::error::Error;
 
 use super::yaml::Mark;
 
-/// Place in a file: `FILE:LINE:COLUMN`. Cheap to clone.
+/// Position in a file: `FILE:LINE:COLUMN`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct FilePosition {
     file: Arc<str>,
     mark: Mark,
 }
 
-impl Place {
+impl FilePosition {
     /// Creates a place in a file, which is named as errors shall name it.
     #[must_use]
     pub fn new(file: Arc<str>, mark: Mark) -> Self {
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.mark.line, self.mark.column)
     }
