@@ -21,8 +21,8 @@ pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
 pub use self::mirror::{
     FromOptions, MirrorCommand, MirrorExportOptions, MirrorImportOptions, MirrorOptions,
-    MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions, PlanOptions, ReportOptions,
-    RunOptions,
+    MirrorPruneOptions, MirrorRepairOptions, MirrorRunOptions, MirrorVerifyOptions, PlanOptions,
+    ReportOptions,
 };
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, ProcessOptions};

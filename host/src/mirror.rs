@@ -46,7 +46,7 @@ pub mod import;
 mod item;
 mod layouts;
 mod look;
-mod pending;
+mod pending_questions;
 mod place;
 pub mod plan;
 pub mod preview;

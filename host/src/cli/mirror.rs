@@ -9,7 +9,7 @@ mod prove;
 
 pub use self::airgap::{MirrorExportOptions, MirrorImportOptions};
 pub use self::prove::{MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions};
-use crate::mirror::report::Target;
+use crate::mirror::report::ReportFile;
 use occystrap_base::terminal::shell::quote;
 
 /// Commands of `occystrap mirror`.
@@ -19,9 +19,9 @@ pub enum MirrorCommand {
     Plan(PlanOptions),
     /// Copy and verify what is new or changed; what was interrupted goes on
     #[command(after_help = RUNNING)]
-    Run(RunOptions),
+    Run(MirrorRunOptions),
     /// Try again what failed in the last run
-    Retry(RunOptions),
+    Retry(MirrorRunOptions),
     /// Show the last run: how many images are done, and which failed
     Status(StatusOptions),
     /// Verify what is there, within a budget: bad, never verified, oldest first
@@ -80,7 +80,7 @@ pub struct PlanOptions {
 
 /// Options of `occystrap mirror run` and `retry`.
 #[derive(Args)]
-pub struct RunOptions {
+pub struct MirrorRunOptions {
     #[command(flatten)]
     pub mirror: MirrorOptions,
     /// Only images with this text in the name of their source or destination; may be repeated
@@ -107,8 +107,8 @@ pub struct RunOptions {
 pub struct ReportFiles {
     /// Write a report: json, junit (for CI), html (one page for people) or prometheus (a text file for
     /// node_exporter); several with commas between them, or by repeating the option
-    #[arg(long, value_name = "FORMAT=FILE", value_delimiter = ',', value_parser = Target::parse)]
-    pub report: Vec<Target>,
+    #[arg(long, value_name = "FORMAT=FILE", value_delimiter = ',', value_parser = ReportFile::parse)]
+    pub report: Vec<ReportFile>,
 }
 
 /// Options of `occystrap mirror report`.

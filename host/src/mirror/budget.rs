@@ -6,16 +6,16 @@ use std::time::Instant;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 
-/// A budget. An object begins while something of it is left, so that an object that is larger than the whole budget is read
-/// as well.
-pub struct Budget {
+/// The budget of a verification. An object begins while something of it is left, so that an object that is larger than the
+/// whole budget is read as well.
+pub struct VerifyBudget {
     until: Option<Instant>,
     most: Option<u64>,
     spent: Mutex<(u64, bool)>,
     cancel: Cancel,
 }
 
-impl Budget {
+impl VerifyBudget {
     /// Creates one: the time at which nothing more begins, and the bytes that are read at most, besides those of objects in
     /// work.
     pub fn new(until: Option<Instant>, most: Option<u64>, cancel: Cancel) -> Self {
@@ -49,14 +49,14 @@ mod tests {
 
     #[test]
     fn an_object_begins_while_something_is_left() {
-        let budget = Budget::new(None, Some(10), Cancel::default());
+        let budget = VerifyBudget::new(None, Some(10), Cancel::default());
         assert!(budget.begin(6).unwrap() && budget.begin(600).unwrap());
         assert!(!budget.is_over());
         assert!(!budget.begin(0).unwrap() && budget.is_over());
         let past = Instant::now() - Duration::from_secs(1);
-        assert!(!Budget::new(Some(past), None, Cancel::default()).begin(1).unwrap());
+        assert!(!VerifyBudget::new(Some(past), None, Cancel::default()).begin(1).unwrap());
         let cancel = Cancel::default();
         cancel.cancel();
-        assert!(Budget::new(None, None, cancel).begin(1).is_err());
+        assert!(VerifyBudget::new(None, None, cancel).begin(1).is_err());
     }
 }

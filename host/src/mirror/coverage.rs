@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::verify::{Damage, EndedVerification};
+use super::verify::{EndedVerification, RecordedDamage};
 use occystrap_base::error::Error;
 use occystrap_base::terminal::size::size;
 use occystrap_images::level::Level;
@@ -19,7 +19,7 @@ pub const USUAL_AGE: u64 = 30 * DAY;
 pub fn verified_line(
     ended: &EndedVerification,
     level: Level,
-    damage: Damage,
+    damage: RecordedDamage,
     coverage: &Coverage,
 ) -> String {
     let counts = ended.counts;
@@ -81,7 +81,7 @@ pub fn coverage_line(coverage: &Coverage, age: u64) -> Option<String> {
 
 /// Returns why the mirror does not meet `--require`, or `None` where it does. The first limit of the coverage is the age.
 #[must_use]
-pub fn unmet(coverage: &Coverage, damage: Damage, age: u64) -> Option<String> {
+pub fn unmet(coverage: &Coverage, damage: RecordedDamage, age: u64) -> Option<String> {
     let young = coverage.by_age.first().copied().unwrap_or_default().blobs;
     let blobs = coverage.all.blobs.saturating_sub(young);
     if blobs == 0 && damage.old_images == 0 && damage.absent == 0 {
@@ -102,7 +102,7 @@ pub fn unmet(coverage: &Coverage, damage: Damage, age: u64) -> Option<String> {
 /// Returns the exit code: 130 for an interruption, 1 for recorded damage, 3 for what could not be checked or is older than
 /// the user requires.
 #[must_use]
-pub fn exit_code(ended: &EndedVerification, damage: Damage, is_met: bool) -> u8 {
+pub fn exit_code(ended: &EndedVerification, damage: RecordedDamage, is_met: bool) -> u8 {
     match () {
         () if ended.is_interrupted => Error::interrupted().exit_code(),
         () if damage.blobs + damage.images > 0 => 1,
@@ -186,7 +186,8 @@ mod tests {
             by_age: vec![sum(400_000, 20_500_000_000_000), sum(12_688, 1)],
             oldest: Some(44 * DAY),
         };
-        let damage = Damage { blobs: 2, images: 0, absent: 0, all_images: 100_000, old_images: 4 };
+        let damage =
+            RecordedDamage { blobs: 2, images: 0, absent: 0, all_images: 100_000, old_images: 4 };
         let lines = [
             verified_line(&ended, Level::Full, damage, &coverage),
             coverage_line(&coverage, USUAL_AGE).unwrap(),
@@ -198,13 +199,13 @@ mod tests {
         Not met: 12,700 blobs were not read in full within 30 days, and 4 images not verified
         ");
         assert_eq!(exit_code(&ended, damage, true), 1);
-        assert_eq!(exit_code(&ended, Damage::default(), true), 3);
+        assert_eq!(exit_code(&ended, RecordedDamage::default(), true), 3);
         ended.counts.unchecked = 0;
-        assert_eq!(exit_code(&ended, Damage::default(), true), 0);
-        assert_eq!(exit_code(&ended, Damage::default(), false), 3);
+        assert_eq!(exit_code(&ended, RecordedDamage::default(), true), 0);
+        assert_eq!(exit_code(&ended, RecordedDamage::default(), false), 3);
         ended.is_interrupted = true;
         assert_eq!(exit_code(&ended, damage, true), 130);
         let all = Coverage { all: sum(1, 5), by_age: vec![sum(1, 5)], ..Coverage::default() };
-        assert_eq!(unmet(&all, Damage::default(), DAY), None);
+        assert_eq!(unmet(&all, RecordedDamage::default(), DAY), None);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::coverage;
 use super::prune::Pruned;
 use super::repair::{EndedRepair, RepairCounts};
-use super::verify::{Damage, EndedVerification};
+use super::verify::{EndedVerification, RecordedDamage};
 use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::{write_json, write_json_line};
@@ -87,7 +87,7 @@ impl<T> Listed<T> {
 
 /// The mirror that a document is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct DocumentSubject<'a> {
     /// Name of the mirror.
     pub mirror: &'a str,
     /// Digest of its file; `None` where the file could not be read.
@@ -206,7 +206,7 @@ pub struct Verified<'a> {
     /// Its level.
     pub level: Level,
     /// The damage that the ledger has recorded.
-    pub damage: Damage,
+    pub damage: RecordedDamage,
     /// How much was read within 30 days.
     pub covered: &'a Coverage,
     /// The age that the user requires in seconds, and how much was read within it.
@@ -219,7 +219,12 @@ pub struct Verified<'a> {
 
 impl Verified<'_> {
     /// Writes the document; `is_line` says that it is one line.
-    pub fn write(&self, of: Subject<'_>, is_line: bool, to: &mut dyn Write) -> io::Result<()> {
+    pub fn write(
+        &self,
+        of: DocumentSubject<'_>,
+        is_line: bool,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
         let Self { ended, damage, covered, problems, .. } = self;
         let required = self.required.map(|(seconds, covered)| Required {
             seconds,
@@ -266,7 +271,7 @@ impl Verified<'_> {
 
 /// Writes the document of a repair; `is_line` says that it is one line.
 pub fn write_repair(
-    of: Subject<'_>,
+    of: DocumentSubject<'_>,
     ended: &EndedRepair,
     objects: &Listed<Object>,
     is_line: bool,
@@ -277,7 +282,7 @@ pub fn write_repair(
 
 /// Writes the document of `mirror prune`; `is_line` says that it is one line.
 pub fn write_prune(
-    of: Subject<'_>,
+    of: DocumentSubject<'_>,
     summary: PruneSummary,
     images: &Listed<ExtraImage>,
     is_line: bool,
@@ -323,7 +328,7 @@ pub fn write_failed(
 }
 
 fn repair_document<'a>(
-    of: Subject<'a>,
+    of: DocumentSubject<'a>,
     ended: &EndedRepair,
     objects: &'a Listed<Object>,
 ) -> RepairDocument<'a> {

@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 use self::base::chain;
 use self::collect::{Collected, collect};
 use self::named::{Named, names, rewrites};
-use self::sink::Sink;
-pub use self::written::Counts;
+use self::sink::ExportSink;
+pub use self::written::ExportCounts;
 use self::written::{Written, counts, index};
 use super::exported::check::hash_all;
 use super::exported::document::{
-    Base, ExportDocument, ExportReceipt, ExportedItem, ExportedReferrer, FailedItem, KnownItem,
-    Role, VERSION,
+    Base, ExportDocument, ExportReceipt, ExportedItem, ExportedReferrer, ExportedRole, FailedItem,
+    KnownItem, VERSION,
 };
 use super::exported::sums::{Sum, is_plain};
 use super::exported::{DOCUMENT, FILE_FOLDER, RECEIPTS, SUMS};
@@ -58,7 +58,7 @@ const AT_A_TIME: usize = 64;
 /// Receiver of the events of an export.
 pub trait ExportEvents: Sync {
     /// The documents of all images were read.
-    fn planned(&self, counts: &Counts);
+    fn planned(&self, counts: &ExportCounts);
     /// An image could not be exported.
     fn failed(&self, source: &str, error: &Error);
 }
@@ -70,7 +70,7 @@ pub struct EndedExport {
     /// Digest of its document; `None` where nothing was to be exported, or nothing could be.
     pub id: Option<Digest>,
     /// What it has.
-    pub counts: Counts,
+    pub counts: ExportCounts,
     /// Sources that could not be listed, or of which the rules select nothing.
     pub unlisted: Vec<Error>,
     /// How long it took.
@@ -92,7 +92,7 @@ pub fn export<L: Ledger>(
     let (base, chain) = chain(ledger, since).map_err(one)?;
     let plan = plan::plan(file, services, Some(ledger))?;
     let named = names(&plan.items)?;
-    let sink = Sink::open(to).map_err(one)?;
+    let sink = ExportSink::open(to).map_err(one)?;
     let selection = since.map_or(String::new(), |since| format!("since {}", since.0));
     let run = begin(ledger, file, RunKind::Export, &selection).map_err(one)?.id;
     let work = Work { file, ledger, services, sink, chain, base, run, events };
@@ -114,7 +114,7 @@ struct Work<'e, L> {
     file: &'e MirrorFile,
     ledger: &'e L,
     services: &'e Services<'e>,
-    sink: Sink,
+    sink: ExportSink,
     /// Runs of the exports that this one builds on.
     chain: Vec<RunId>,
     base: Option<Base>,
@@ -124,11 +124,11 @@ struct Work<'e, L> {
 
 /// An export whose files were all read back. Its document is not written yet.
 struct Made {
-    sink: Sink,
+    sink: ExportSink,
     document: ExportDocument,
     images: Vec<(String, Digest)>,
     carried: Vec<(Digest, String)>,
-    counts: Counts,
+    counts: ExportCounts,
     run: RunId,
 }
 
@@ -172,7 +172,8 @@ impl<L: Ledger> Work<'_, L> {
                 written.push(self.write(one, collected, content, &mut seen, &mut wanted)?);
             }
         }
-        let planned = Counts { as_before: unchanged, failed: failed.len(), ..counts(&written) };
+        let planned =
+            ExportCounts { as_before: unchanged, failed: failed.len(), ..counts(&written) };
         self.events.planned(&planned);
         let lost = self.fetch(wanted)?;
         written.retain(|one| {
@@ -185,7 +186,8 @@ impl<L: Ledger> Work<'_, L> {
             failed.push(FailedItem { source: one.item.source.clone(), error: error.to_string() });
             false
         });
-        let counts = Counts { as_before: unchanged, failed: failed.len(), ..counts(&written) };
+        let counts =
+            ExportCounts { as_before: unchanged, failed: failed.len(), ..counts(&written) };
         self.make(written, as_before, failed, counts)
     }
 
@@ -214,7 +216,7 @@ impl<L: Ledger> Work<'_, L> {
     ) -> Result<Written> {
         let Collected { root, mut objects, documents, layers, referrers } = collected;
         let cancel = &self.services.context.cancel;
-        for object in objects.iter_mut().filter(|object| object.role == Role::Layer) {
+        for object in objects.iter_mut().filter(|object| object.role == ExportedRole::Layer) {
             object.carried_to = self.ledger.carrier(&self.chain, &object.digest)?;
         }
         for (digest, bytes) in documents {
@@ -312,7 +314,7 @@ impl<L: Ledger> Work<'_, L> {
         written: Vec<Written>,
         as_before: Vec<KnownItem>,
         failed: Vec<FailedItem>,
-        counts: Counts,
+        counts: ExportCounts,
     ) -> Result<Made> {
         let sink = &self.sink;
         let marker = format!("{{\"imageLayoutVersion\":\"{LAYOUT_VERSION}\"}}");
@@ -331,7 +333,7 @@ impl<L: Ledger> Work<'_, L> {
         let mut carried = BTreeMap::new();
         for one in &written {
             let here = one.receipt.objects.iter().filter(|object| object.carried_to.is_none());
-            for object in here.filter(|object| object.role == Role::Layer) {
+            for object in here.filter(|object| object.role == ExportedRole::Layer) {
                 carried.entry(object.digest).or_insert_with(|| one.receipt.repository.clone());
             }
         }
@@ -370,7 +372,7 @@ impl Made {
         ledger: &impl Ledger,
         to: &Path,
         since: Option<RunId>,
-    ) -> Result<(Option<Digest>, Counts)> {
+    ) -> Result<(Option<Digest>, ExportCounts)> {
         if self.document.items.is_empty() {
             self.sink.discard()?;
             return Ok((None, self.counts));

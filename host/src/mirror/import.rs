@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::target::Target;
+use self::target::ImportTarget;
 use super::exported::check::{CheckedExport, check};
 use super::exported::document::{ExportReceipt, ExportedItem};
 use super::exported::loaded::LoadedExport;
@@ -34,7 +34,7 @@ pub struct Import {
     /// The export.
     pub export: CheckedExport,
     /// Where it goes.
-    pub target: Target,
+    pub target: ImportTarget,
     /// The file of the run.
     pub file: MirrorFile,
     /// URI of the layout.
@@ -46,7 +46,7 @@ impl Import {
     /// Opens an export and checks all of it. Errors with everything that is wrong.
     pub fn open(from: &Path, to: &str, context: &Context) -> Result<Self, Vec<Error>> {
         let one = |error: Error| vec![error];
-        let target = Target::parse(to).map_err(one)?;
+        let target = ImportTarget::parse(to).map_err(one)?;
         let files = open_files(from, context).map_err(one)?;
         let export = check(&files, context).map_err(one)?;
         let scheme = if from.is_dir() { "oci-layout" } else { "tar" };
@@ -108,7 +108,7 @@ impl Import {
 }
 
 /// Returns the file of an import: one entry for each image, in the order of the document.
-fn text(export: &CheckedExport, target: &Target) -> Result<String> {
+fn text(export: &CheckedExport, target: &ImportTarget) -> Result<String> {
     let mut text = "version: 1\nimages:\n".to_owned();
     for (number, item) in export.document.items.iter().enumerate() {
         let ExportedItem {

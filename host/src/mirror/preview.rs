@@ -9,7 +9,7 @@ use super::by_receipt;
 use super::file::MirrorFile;
 use super::item;
 use super::look::Question;
-use super::pending::ASKED;
+use super::pending_questions::ASKED;
 use super::plan::{self, Plan};
 use super::referrers;
 use super::services::Services;
@@ -32,7 +32,7 @@ const KINDS: [&str; 6] = ["new", "changed", "verify", "referrers", "kept", "bloc
 #[derive(Default)]
 pub struct Preview {
     /// Images with something to do: what would be done, and the image.
-    pub changes: Vec<(&'static str, Change)>,
+    pub changes: Vec<(&'static str, PlannedChange)>,
     /// Images that are as they should be.
     pub unchanged: usize,
     /// Sources and destinations that could not be asked.
@@ -40,7 +40,7 @@ pub struct Preview {
 }
 
 /// An image with something to do.
-pub struct Change {
+pub struct PlannedChange {
     /// The source.
     pub source: String,
     /// The name of the destination.
@@ -218,6 +218,6 @@ pub fn preview<L: Ledger>(
     Ok(Preview { changes, unchanged, failures })
 }
 
-fn change(item: &MirrorItem<'_>) -> Change {
-    Change { source: item.source.to_string(), destination: item.destination.name.clone() }
+fn change(item: &MirrorItem<'_>) -> PlannedChange {
+    PlannedChange { source: item.source.to_string(), destination: item.destination.name.clone() }
 }

@@ -39,7 +39,7 @@ pub enum Pruned {
 
 /// Images at destinations that no rule names.
 #[derive(Debug, Default)]
-pub struct Unnamed {
+pub struct ExtraImages {
     /// Those that no rule named in the last whole run either: they may be deleted.
     pub extra: Vec<LedgerItem>,
     /// Those that left the file since the last whole run. The next one makes them extra.
@@ -52,7 +52,7 @@ pub fn unnamed<L: Ledger>(
     file: &MirrorFile,
     ledger: &L,
     services: &Services<'_>,
-) -> Result<Unnamed, Vec<Error>> {
+) -> Result<ExtraImages, Vec<Error>> {
     let one = |error: Error| vec![error];
     let plan = plan::plan(file, services, Some(ledger))?;
     if !plan.failures.is_empty() {
@@ -60,7 +60,7 @@ pub fn unnamed<L: Ledger>(
     }
     let named: HashSet<&str> =
         plan.items.iter().map(|item| item.destination.name.as_str()).collect();
-    let mut found = Unnamed::default();
+    let mut found = ExtraImages::default();
     let states = &[State::Extra, State::Done];
     let filter = ItemFilter { states, ..ItemFilter::default() };
     each_item(ledger, &filter, |item| {

@@ -17,7 +17,7 @@ mod html;
 pub mod json;
 mod junit;
 mod prometheus;
-mod target;
+mod report_file;
 
 use std::ops::ControlFlow;
 
@@ -36,7 +36,7 @@ use occystrap_mirror::ledger::record::{
 use occystrap_mirror::ledger::state::State;
 use occystrap_mirror::ledger::{Ledger, each_item, last_that_moved};
 
-pub use target::Target;
+pub use report_file::ReportFile;
 
 const DAY: u64 = 86_400;
 
@@ -51,27 +51,27 @@ const FAILURES: [State; 3] = [State::Failed, State::Blocked, State::Dead];
 
 /// Why a report could not be written.
 #[derive(Debug)]
-pub enum Fault {
+pub enum ReportFault {
     /// The ledger could not be read.
     Ledger(Error),
     /// The report could not be written.
     Write(io::Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for ReportFault {
     fn from(error: Error) -> Self {
         Self::Ledger(error)
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for ReportFault {
     fn from(error: io::Error) -> Self {
         Self::Write(error)
     }
 }
 
 /// A run, as its report shows it.
-pub struct Report<'l> {
+pub struct MirrorReport<'l> {
     ledger: &'l dyn Ledger,
     /// Name of the mirror.
     mirror: String,
@@ -115,7 +115,7 @@ enum Standing {
     Good,
 }
 
-impl<'l> Report<'l> {
+impl<'l> MirrorReport<'l> {
     /// Returns the report of the last run; `None` where there was none.
     pub fn last(ledger: &'l dyn Ledger, file: &MirrorFile) -> Result<Option<Self>> {
         match ledger.runs(1)?.pop() {
@@ -170,8 +170,8 @@ impl<'l> Report<'l> {
         &self,
         run: Option<RunId>,
         states: &[State],
-        act: &mut dyn FnMut(&LedgerItem) -> Result<ControlFlow<()>, Fault>,
-    ) -> Result<(), Fault> {
+        act: &mut dyn FnMut(&LedgerItem) -> Result<ControlFlow<()>, ReportFault>,
+    ) -> Result<(), ReportFault> {
         let filter = ItemFilter { run, states, ..ItemFilter::default() };
         each_item(self.ledger, &filter, |item| act(&item))
     }
@@ -195,7 +195,7 @@ impl<'l> Report<'l> {
     }
 
     /// Returns images by the age of their last proof; those that no rule names any more are not counted.
-    fn proofs(&self) -> Result<Proofs, Fault> {
+    fn proofs(&self) -> Result<Proofs, ReportFault> {
         let mut proofs = Proofs::default();
         self.each(None, &[], &mut |item| {
             if item.state == State::Extra {

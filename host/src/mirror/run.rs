@@ -13,7 +13,7 @@ use super::by_receipt;
 use super::file::MirrorFile;
 use super::item::{self, Attempt};
 use super::look::{Question, Seen};
-use super::pending::{ASKED, Pending};
+use super::pending_questions::{ASKED, PendingQuestions};
 use super::plan;
 use super::pulls::Pulls;
 use super::referrers;
@@ -304,7 +304,7 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn claim_each(&self, to_movers: SyncSender<Move<'r>>) -> Result<()> {
         let hosts = &self.file.document.hosts;
         let mut pulls = Pulls::new(hosts, |host| self.services.request_host(host));
-        let mut pending = Pending::new(&self.services.context, ASKED);
+        let mut pending = PendingQuestions::new(&self.services.context, ASKED);
         loop {
             self.services.context.cancel.check()?;
             if self.options.fail_fast && self.held().1 || self.is_out_of_time() {
@@ -389,7 +389,7 @@ impl<'r, L: Ledger> Work<'r, L> {
     fn ask(
         &self,
         claimed: Vec<ClaimedItem>,
-        pending: &mut Pending<'_, Asked<'r>, Result<Seen>>,
+        pending: &mut PendingQuestions<'_, Asked<'r>, Result<Seen>>,
     ) -> Result<()> {
         let now = self.ledger.now()?;
         let mut ended = Vec::new();

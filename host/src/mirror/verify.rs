@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::budget::Budget;
+use super::budget::VerifyBudget;
 use super::by_receipt;
 use super::check::{self, Check};
 use super::file::MirrorFile;
@@ -101,7 +101,7 @@ pub fn verify<L: Ledger>(
         run: begun.id,
         places: Places::new(ledger, services),
         plugins: Plugins::new(&services.catalog),
-        budget: Budget::new(until, selection.bytes(), services.context.cancel.clone()),
+        budget: VerifyBudget::new(until, selection.bytes(), services.context.cancel.clone()),
         readers: services.at_once(services.session.images_at_once()),
         counts: Mutex::default(),
         seen: Mutex::default(),
@@ -134,7 +134,7 @@ struct Verification<'v, L> {
     run: RunId,
     places: Places<'v, L>,
     plugins: Plugins<'v>,
-    budget: Budget,
+    budget: VerifyBudget,
     /// Blobs that are read in full at a time.
     readers: usize,
     counts: Mutex<VerifyCounts>,
@@ -461,7 +461,7 @@ impl<L: Ledger> Verification<'_, L> {
 
 /// Damage that the ledger has recorded, whether or not the last verification reached it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Damage {
+pub struct RecordedDamage {
     /// Blobs.
     pub blobs: u64,
     /// Images whose tag or manifests are wrong.
@@ -476,13 +476,13 @@ pub struct Damage {
 
 /// Counts the damage that the ledger has recorded. `coverage` is that of the ledger; `most` is the age in seconds above
 /// which an image is old.
-pub fn damage(ledger: &impl Ledger, coverage: &Coverage, most: u64) -> Result<Damage> {
+pub fn damage(ledger: &impl Ledger, coverage: &Coverage, most: u64) -> Result<RecordedDamage> {
     let now = ledger.now()?;
     let totals = ledger.totals_of_all()?;
-    let mut damage = Damage {
+    let mut damage = RecordedDamage {
         blobs: coverage.bad.blobs,
         absent: totals.open() + totals.blocked + totals.dead,
-        ..Damage::default()
+        ..RecordedDamage::default()
     };
     let filter = ItemFilter { states: &[State::Done, State::Failed], ..ItemFilter::default() };
     let all = Selection::default();

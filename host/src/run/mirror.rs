@@ -17,8 +17,8 @@ use self::events::{JsonLines, Receivers, Said};
 use self::meanwhile::{lines, showing, write_lines};
 use super::{Host, printed};
 use crate::Session;
-use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
-use crate::mirror::report::Target;
+use crate::cli::{MirrorCommand, MirrorOptions, MirrorRunOptions, OutputFormat, PlanOptions};
+use crate::mirror::report::ReportFile;
 use crate::mirror::run::{EndedRun, RunEvents};
 use crate::mirror::{self, MirrorFile, Services, totals};
 use occystrap_base::error::{Error, Result, printable};
@@ -136,7 +136,7 @@ fn plan(
 }
 
 fn work(
-    options: &RunOptions,
+    options: &MirrorRunOptions,
     host: &Host<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -174,7 +174,7 @@ struct Job<'j> {
     file: &'j MirrorFile,
     ledger: &'j Arc<Sqlite>,
     options: mirror::RunOptions,
-    reports: &'j [Target],
+    reports: &'j [ReportFile],
     is_strict: bool,
     /// The command that goes on after an interruption.
     again: String,

@@ -20,14 +20,14 @@ pub const MOST_MEMBERS: usize = 99_000;
 const BLOCK: u64 = 512;
 
 /// An archive that is being written.
-pub struct Archive {
+pub struct ExportArchive {
     path: PathBuf,
     new: NewFile,
     /// Bytes that are whole members.
     at: u64,
 }
 
-impl Archive {
+impl ExportArchive {
     /// Begins an archive. Errors where something has its name.
     pub fn begin(path: &Path) -> Result<Self> {
         if path.symlink_metadata().is_ok() {

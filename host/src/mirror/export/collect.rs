@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 
-use crate::mirror::exported::document::{ExportedObject, Role};
+use crate::mirror::exported::document::{ExportedObject, ExportedRole};
 use crate::mirror::referrers;
 use crate::mirror::services::Services;
 use crate::pipeline;
@@ -142,23 +142,29 @@ impl Collector {
                     ));
                 }
             };
-            if self.object(Role::Layer, what.digest, what.size, None) {
+            if self.object(ExportedRole::Layer, what.digest, what.size, None) {
                 self.layers.push((what, from));
             }
         }
-        self.document(Role::Config, image.id, &image.config, None);
+        self.document(ExportedRole::Config, image.id, &image.config, None);
         Ok(Some(self.manifest(manifest)))
     }
 
     fn manifest(&mut self, manifest: &Manifest) -> Digest {
         let media_type = Some(manifest.media_type.clone());
-        self.document(Role::Manifest, manifest.digest, &manifest.bytes, media_type);
+        self.document(ExportedRole::Manifest, manifest.digest, &manifest.bytes, media_type);
         manifest.digest
     }
 
     /// Adds a document. It stays one where it is a layer as well, such as the empty config of an artifact: an import reads
     /// documents from the export, also where an earlier export carried the same bytes.
-    fn document(&mut self, role: Role, digest: Digest, bytes: &Bytes, media_type: Option<String>) {
+    fn document(
+        &mut self,
+        role: ExportedRole,
+        digest: Digest,
+        bytes: &Bytes,
+        media_type: Option<String>,
+    ) {
         if self.documents.iter().any(|(known, _)| *known == digest) {
             return;
         }
@@ -172,7 +178,7 @@ impl Collector {
     /// Adds an object. Returns whether it is new.
     fn object(
         &mut self,
-        role: Role,
+        role: ExportedRole,
         digest: Digest,
         size: u64,
         media_type: Option<String>,
@@ -185,7 +191,7 @@ impl Collector {
     }
 
     fn manifests(&self) -> impl Iterator<Item = Digest> {
-        let manifests = self.objects.iter().filter(|object| object.role == Role::Manifest);
+        let manifests = self.objects.iter().filter(|object| object.role == ExportedRole::Manifest);
         manifests.map(|object| object.digest)
     }
 }

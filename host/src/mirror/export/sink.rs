@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::archive::{Archive, MOST_MEMBERS, failed};
+use super::archive::{ExportArchive, MOST_MEMBERS, failed};
 use crate::mirror::exported::sums::Sum;
 use crate::mirror::exported::{DOCUMENT, FILE_FOLDER};
 use occystrap_base::cancel::Cancel;
@@ -29,7 +29,7 @@ use occystrap_images::source::exported::ExportFiles;
 const IN_WORK: &str = "export.in-work";
 
 /// Where an export is written.
-pub struct Sink {
+pub struct ExportSink {
     kind: SinkKind,
     /// The digest of each file.
     sums: Mutex<Vec<Sum>>,
@@ -37,10 +37,10 @@ pub struct Sink {
 
 enum SinkKind {
     Folder(PathBuf),
-    Archive(Mutex<Archive>),
+    Archive(Mutex<ExportArchive>),
 }
 
-impl Sink {
+impl ExportSink {
     /// Opens a directory, or begins an archive where the name ends with `.tar`. Errors where something else is there.
     pub fn open(to: &Path) -> Result<Self> {
         let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -53,7 +53,7 @@ impl Sink {
             );
         }
         let kind = match name.ends_with(".tar") && !to.is_dir() {
-            true => SinkKind::Archive(Mutex::new(Archive::begin(to)?)),
+            true => SinkKind::Archive(Mutex::new(ExportArchive::begin(to)?)),
             false => SinkKind::Folder(open_folder(to)?),
         };
         Ok(Self { kind, sums: Mutex::default() })

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::mirror::exported::document::{ExportReceipt, ExportedItem, Listing};
+use crate::mirror::exported::document::{ExportReceipt, ExportedItem, ReferrerListing};
 use occystrap_base::oci::layout::REF_NAME;
 use occystrap_base::oci::manifest::OCI_INDEX;
 use occystrap_base::oci::{Descriptor, Digest};
@@ -12,7 +12,7 @@ use occystrap_net::registry::Referrer;
 
 /// Counts of an export.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
+pub struct ExportCounts {
     /// Images that are in it.
     pub images: usize,
     /// Images that are as an earlier export brought them.
@@ -44,8 +44,8 @@ pub struct Written {
 }
 
 /// Counts what images consist of.
-pub fn counts(written: &[Written]) -> Counts {
-    let mut counts = Counts { images: written.len(), ..Counts::default() };
+pub fn counts(written: &[Written]) -> ExportCounts {
+    let mut counts = ExportCounts { images: written.len(), ..ExportCounts::default() };
     let (mut here, mut left_out) = (HashSet::new(), HashSet::new());
     for object in written.iter().flat_map(|one| &one.receipt.objects) {
         match &object.carried_to {
@@ -89,8 +89,8 @@ pub fn index(written: &[Written]) -> Vec<u8> {
                 continue;
             };
             let tag = match referrer.found_by {
-                Listing::CosignTag => Referrer::from(referrer).tag(),
-                Listing::Api | Listing::FallbackTag => None,
+                ReferrerListing::CosignTag => Referrer::from(referrer).tag(),
+                ReferrerListing::Api | ReferrerListing::FallbackTag => None,
             };
             let name = tag.map(|tag| format!("{repository}:{tag}"));
             if listed.insert((what.digest, name.clone())) {

@@ -104,7 +104,7 @@ pub struct ExportReceipt {
 /// What an object is for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
+pub enum ExportedRole {
     /// A manifest or an index.
     Manifest,
     /// A config.
@@ -117,7 +117,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportedObject {
     /// What it is for the image.
-    pub role: Role,
+    pub role: ExportedRole,
     /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
@@ -141,13 +141,13 @@ pub struct ExportedReferrer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Where the source lists it.
-    pub found_by: Listing,
+    pub found_by: ReferrerListing,
 }
 
 /// Where a source lists a referrer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Listing {
+pub enum ReferrerListing {
     /// In the API.
     Api,
     /// In the index under the fallback tag.
@@ -192,7 +192,7 @@ impl ExportDocument {
 impl ExportReceipt {
     /// Returns the descriptors of its manifests and indexes.
     pub fn manifests(&self) -> impl Iterator<Item = Descriptor> {
-        let manifests = self.objects.iter().filter(|object| object.role == Role::Manifest);
+        let manifests = self.objects.iter().filter(|object| object.role == ExportedRole::Manifest);
         manifests.map(|object| Descriptor {
             media_type: object.media_type.clone().unwrap_or_default(),
             digest: object.digest,
@@ -204,9 +204,9 @@ impl ExportReceipt {
 impl From<&Referrer> for ExportedReferrer {
     fn from(referrer: &Referrer) -> Self {
         let found_by = match referrer.found_by {
-            FoundBy::Api => Listing::Api,
-            FoundBy::FallbackTag => Listing::FallbackTag,
-            FoundBy::CosignTag => Listing::CosignTag,
+            FoundBy::Api => ReferrerListing::Api,
+            FoundBy::FallbackTag => ReferrerListing::FallbackTag,
+            FoundBy::CosignTag => ReferrerListing::CosignTag,
         };
         let Referrer { subject, digest, ref kind, .. } = *referrer;
         Self { subject, digest, kind: kind.clone(), found_by }
@@ -216,9 +216,9 @@ impl From<&Referrer> for ExportedReferrer {
 impl From<&ExportedReferrer> for Referrer {
     fn from(referrer: &ExportedReferrer) -> Self {
         let found_by = match referrer.found_by {
-            Listing::Api => FoundBy::Api,
-            Listing::FallbackTag => FoundBy::FallbackTag,
-            Listing::CosignTag => FoundBy::CosignTag,
+            ReferrerListing::Api => FoundBy::Api,
+            ReferrerListing::FallbackTag => FoundBy::FallbackTag,
+            ReferrerListing::CosignTag => FoundBy::CosignTag,
         };
         let ExportedReferrer { subject, digest, ref kind, .. } = *referrer;
         Self { subject, digest, kind: kind.clone(), found_by }

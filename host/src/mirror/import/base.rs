@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::target::Target;
+use super::target::ImportTarget;
 use crate::mirror::exported::check::CheckedExport;
 use crate::mirror::exported::document::{Base, ExportDocument, KnownItem};
 use crate::mirror::services::Services;
@@ -22,7 +22,7 @@ use occystrap_mirror::ledger::export::{Exports, ImportMark};
 pub fn check_ledger(
     export: &CheckedExport,
     ledger: &impl Exports,
-    target: &Target,
+    target: &ImportTarget,
 ) -> Result<bool> {
     let ExportDocument { run, since, .. } = &export.document;
     let imports = ledger.imports(&target.name, LONGEST_PAGE)?;
@@ -55,7 +55,7 @@ pub fn check_ledger(
 /// Asks the destination for every image that an earlier export brought. Errors with the first that is missing.
 pub fn check_images(
     document: &ExportDocument,
-    target: &Target,
+    target: &ImportTarget,
     services: &Services<'_>,
 ) -> Result<()> {
     let Some(base) = &document.since else { return Ok(()) };
@@ -101,7 +101,7 @@ pub fn check_images(
 /// is missing.
 pub fn find_layers(
     export: &CheckedExport,
-    target: &Target,
+    target: &ImportTarget,
     services: &Services<'_>,
 ) -> Result<HashMap<Digest, Content>> {
     let mut wanted: BTreeMap<Digest, (u64, String)> = BTreeMap::new();
@@ -138,7 +138,7 @@ pub fn find_layers(
 
 fn at_registry(
     wanted: &BTreeMap<Digest, (u64, String)>,
-    target: &Target,
+    target: &ImportTarget,
     services: &Services<'_>,
 ) -> Result<Vec<Option<Content>>> {
     let mut repositories = HashMap::new();

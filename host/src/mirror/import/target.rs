@@ -12,14 +12,14 @@ use occystrap_net::uri::Uri;
 
 /// What images are imported below.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ImportTarget {
     /// The URI without its options.
     pub name: String,
     /// The options, with the question mark before them; empty for none.
     options: String,
 }
 
-impl Target {
+impl ImportTarget {
     /// Parses `registry://HOST[/PREFIX]` or `oci-layout:///PATH`. Errors for other destinations.
     pub fn parse(text: &str) -> Result<Self> {
         let (name, options) = match text.split_once('?') {
@@ -82,11 +82,11 @@ mod tests {
             ("registry://h/x/?insecure=true", "registry://h/x/a/b:1?insecure=true"),
             ("oci-layout:///srv/x", "oci-layout:///srv/x/a/b:1"),
         ] {
-            assert_eq!(Target::parse(text).unwrap().image("a/b", Some("1")), expected);
+            assert_eq!(ImportTarget::parse(text).unwrap().image("a/b", Some("1")), expected);
         }
         for wrong in ["registry://", "h:5000", "dir:///x", "registry://u:p@h", "registry://h/{tag}"]
         {
-            assert!(Target::parse(wrong).is_err(), "{wrong}");
+            assert!(ImportTarget::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

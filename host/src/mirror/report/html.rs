@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use std::io::Write;
 
-use super::{FAILURES, Fault, Report, at, word};
+use super::{FAILURES, MirrorReport, ReportFault, at, word};
 use occystrap_base::terminal::size::size;
 use occystrap_images::html::text::{LONGEST_TEXT, count, escaped};
 use occystrap_mirror::ledger::record::{ItemError, LedgerItem, RunState};
@@ -33,7 +33,7 @@ const MOST_OBJECTS: usize = 20;
 const LONGEST_NAME: usize = 400;
 
 /// Writes the page.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let mirror = escaped(&report.mirror, LONGEST_NAME);
     writeln!(
         to,
@@ -59,7 +59,7 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
 }
 
 /// Writes the first line: whether all is as the file wants it.
-fn verdict(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+fn verdict(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let (all, unlisted) = (&report.all, report.unlisted.len());
     let is = |count_of: u64| count(number(count_of), "image is", "images are");
     let (class, text) = match () {
@@ -89,7 +89,7 @@ fn number(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-fn facts(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+fn facts(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let run = &report.run;
     let seconds = report.seconds();
     let took = match seconds {
@@ -114,7 +114,7 @@ fn facts(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     Ok(())
 }
 
-fn totals(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+fn totals(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let (all, run) = (&report.all, &report.totals);
     let proved = report.proofs()?.by_age.iter().sum::<u64>();
     let counts = [
@@ -142,7 +142,7 @@ fn totals(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     Ok(())
 }
 
-fn failures(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+fn failures(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let all = report.all.failures() + report.other_failures().count() as u64;
     if all == 0 {
         return Ok(());
@@ -171,7 +171,11 @@ fn failures(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     Ok(())
 }
 
-fn failure(report: &Report<'_>, item: &LedgerItem, to: &mut dyn Write) -> Result<(), Fault> {
+fn failure(
+    report: &MirrorReport<'_>,
+    item: &LedgerItem,
+    to: &mut dyn Write,
+) -> Result<(), ReportFault> {
     writeln!(
         to,
         "<section class=\"failure\"><h3><span class=\"error\">{}</span> <code>{}</code></h3>\n\
@@ -211,7 +215,7 @@ fn failure(report: &Report<'_>, item: &LedgerItem, to: &mut dyn Write) -> Result
     Ok(())
 }
 
-fn described(error: &ItemError, to: &mut dyn Write) -> Result<(), Fault> {
+fn described(error: &ItemError, to: &mut dyn Write) -> Result<(), ReportFault> {
     writeln!(to, "<p>{}</p>", escaped(&error.message, LONGEST_TEXT))?;
     if let Some(hint) = &error.hint {
         writeln!(to, "<p class=\"fix\">{}</p>", escaped(hint, LONGEST_TEXT))?;

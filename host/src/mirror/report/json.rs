@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{FAILURES, Fault, Report, at};
+use super::{FAILURES, MirrorReport, ReportFault, at};
 use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::{json_within, write_json, write_json_line};
@@ -112,7 +112,7 @@ struct Empty<'a> {
 }
 
 /// Writes the document.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let head = json_within(&head(report), 0)?;
     let head = head.strip_suffix("\n}").unwrap_or(&head);
     write!(to, "{head},\n  \"failures\": [")?;
@@ -128,7 +128,7 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
 }
 
 /// Writes the document on one line.
-pub fn write_line(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write_line(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let mut failures = Vec::new();
     let left_out = each_failure(report, &mut |failure| {
         failures.push(serde_json::to_value(failure).unwrap_or_default());
@@ -144,7 +144,7 @@ pub fn write_empty(mirror: &str, error: Option<&Error>, to: &mut dyn Write) -> i
     write_json(to, &Empty { occystrap_mirror, mirror, run, summary, failures, left_out, error })
 }
 
-fn head<'a>(report: &'a Report<'_>) -> Head<'a> {
+fn head<'a>(report: &'a MirrorReport<'_>) -> Head<'a> {
     let run = &report.run;
     let coverage = &report.coverage;
     let oldest = coverage.oldest.and_then(|age| i64::try_from(age).ok());
@@ -170,7 +170,7 @@ fn head<'a>(report: &'a Report<'_>) -> Head<'a> {
     }
 }
 
-fn summary<'a>(report: &'a Report<'_>) -> Summary<'a> {
+fn summary<'a>(report: &'a MirrorReport<'_>) -> Summary<'a> {
     let totals = &report.totals;
     let mut by_host: BTreeMap<&str, u64> = BTreeMap::new();
     let mut by_status: BTreeMap<&str, BTreeMap<u16, u64>> = BTreeMap::new();
@@ -208,9 +208,9 @@ fn summary<'a>(report: &'a Report<'_>) -> Summary<'a> {
 
 /// Calls a function with each failure, up to the limit. Returns how many are left out.
 fn each_failure(
-    report: &Report<'_>,
-    act: &mut dyn FnMut(&Failure<'_>) -> Result<(), Fault>,
-) -> Result<u64, Fault> {
+    report: &MirrorReport<'_>,
+    act: &mut dyn FnMut(&Failure<'_>) -> Result<(), ReportFault>,
+) -> Result<u64, ReportFault> {
     let mut given = 0;
     let others = report.other_failures().count() as u64;
     for error in report.other_failures().take(usize::try_from(MOST_FAILURES).unwrap_or(0)) {

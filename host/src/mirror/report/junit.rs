@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use std::io::Write;
 
-use super::{Fault, Report, Standing, at, standing, word};
+use super::{MirrorReport, ReportFault, Standing, at, standing, word};
 use occystrap_images::html::text::escaped;
 use occystrap_mirror::ledger::record::LedgerItem;
 use occystrap_mirror::ledger::state::State;
@@ -26,7 +26,7 @@ struct Counts {
 }
 
 /// Writes the file.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let mut counts = Counts::default();
     for _ in report.other_failures() {
         (counts.tests, counts.errors) = (counts.tests + 1, counts.errors + 1);
@@ -69,9 +69,9 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
 
 /// Calls a function with each item that is a case: images that no rule names any more are none.
 fn each_case(
-    report: &Report<'_>,
-    act: &mut dyn FnMut(&LedgerItem) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    report: &MirrorReport<'_>,
+    act: &mut dyn FnMut(&LedgerItem) -> Result<(), ReportFault>,
+) -> Result<(), ReportFault> {
     report.each(report.named(), &[], &mut |item| {
         if item.state != State::Extra {
             act(item)?;
@@ -81,11 +81,11 @@ fn each_case(
 }
 
 fn case(
-    report: &Report<'_>,
+    report: &MirrorReport<'_>,
     item: &LedgerItem,
     mirror: &str,
     to: &mut dyn Write,
-) -> Result<(), Fault> {
+) -> Result<(), ReportFault> {
     let name = text(&item.destination);
     write!(to, "<testcase classname=\"{mirror}\" name=\"{name}\" time=\"0\"")?;
     let (class, message, hint) = match &item.error {
@@ -132,7 +132,7 @@ fn result(
     class: &str,
     message: &str,
     more: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ReportFault> {
     // A line at a time: escaping makes control characters, newlines among them, printable.
     let lines: Vec<String> = more.lines().map(text).collect();
     let (class, message) = (text(class), text(message));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::{Fault, Report};
+use super::{MirrorReport, ReportFault};
 use occystrap_mirror::ledger::record::RunState;
 
 /// What every file begins with.
@@ -12,7 +12,7 @@ pub const BEGINNING: &str = "# HELP occystrap_mirror_images ";
 
 /// Writes the file. Counts of images are those of the whole mirror; requests and bytes are counted over all runs, so that
 /// the counters do not fall.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let mut lines = Lines { to, mirror: label(&report.mirror) };
     let all = &report.all;
     lines.metric("images", "gauge", "Images of the mirror by state.")?;
@@ -89,13 +89,18 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn metric(&mut self, name: &str, kind: &str, help: &str) -> Result<(), Fault> {
+    fn metric(&mut self, name: &str, kind: &str, help: &str) -> Result<(), ReportFault> {
         writeln!(self.to, "# HELP occystrap_mirror_{name} {help}")?;
         writeln!(self.to, "# TYPE occystrap_mirror_{name} {kind}")?;
         Ok(())
     }
 
-    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: u64) -> Result<(), Fault> {
+    fn value(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: u64,
+    ) -> Result<(), ReportFault> {
         write!(self.to, "occystrap_mirror_{name}{{mirror=\"{}\"", self.mirror)?;
         for (key, text) in labels {
             write!(self.to, ",{key}=\"{}\"", label(text))?;

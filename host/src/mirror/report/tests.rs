@@ -171,9 +171,9 @@ fn each_state() -> World {
 
 fn written(
     world: &World,
-    write: impl Fn(&Report<'_>, &mut dyn std::io::Write) -> Result<(), Fault>,
+    write: impl Fn(&MirrorReport<'_>, &mut dyn std::io::Write) -> Result<(), ReportFault>,
 ) -> String {
-    let report = Report::last(&world.ledger, &world.file).unwrap().unwrap();
+    let report = MirrorReport::last(&world.ledger, &world.file).unwrap().unwrap();
     let mut bytes = Vec::new();
     write(&report, &mut bytes).unwrap();
     let mut text = String::from_utf8(bytes).unwrap();
@@ -267,10 +267,10 @@ fn a_report_of_many_images_has_all_of_them() {
 #[test]
 fn a_report_replaces_only_a_report_of_its_format() {
     let world = each_state();
-    let report = Report::last(&world.ledger, &world.file).unwrap().unwrap();
+    let report = MirrorReport::last(&world.ledger, &world.file).unwrap().unwrap();
     let at = |name: &str| world.folder.path().join(name);
     let target = |format: &str, name: &str| {
-        Target::parse(&format!("{format}={}", at(name).display())).unwrap()
+        ReportFile::parse(&format!("{format}={}", at(name).display())).unwrap()
     };
     for format in ["json", "junit", "html", "prometheus"] {
         for _ in 0..2 {

@@ -11,7 +11,7 @@ use super::super::{Host, printed};
 use super::meanwhile::{lines, showing, write_lines};
 use super::{Job, all_but_last, carry_out, read, services};
 use crate::cli::{MirrorExportOptions, MirrorImportOptions, OutputFormat};
-use crate::mirror::export::{Counts, EndedExport, ExportEvents};
+use crate::mirror::export::{EndedExport, ExportCounts, ExportEvents};
 use crate::mirror::import::Import;
 use crate::mirror::{self, Services};
 use occystrap_base::error::{Error, Kind, Result, printable};
@@ -89,7 +89,7 @@ struct ExportSummary<'a> {
     run: i64,
     since: Option<i64>,
     export: Option<Digest>,
-    summary: Counts,
+    summary: ExportCounts,
     not_listed: &'a [Error],
     seconds: f64,
 }
@@ -141,8 +141,8 @@ impl Lines {
 }
 
 impl ExportEvents for Lines {
-    fn planned(&self, counts: &Counts) {
-        let Counts { images, as_before, bytes, left_out_bytes, .. } = *counts;
+    fn planned(&self, counts: &ExportCounts) {
+        let ExportCounts { images, as_before, bytes, left_out_bytes, .. } = *counts;
         if !self.is_quiet {
             self.say(vec![format!(
                 "{images} images to export, {as_before} as before: {} to fetch, {} carried before",

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::objects::listed;
 use super::{events, services};
 use crate::cli::{MirrorOptions, MirrorPruneOptions, MirrorVerifyOptions, OutputFormat};
-use crate::mirror::documents::{self, ExtraImage, Listed, Object, PruneSummary, Subject, Verified};
+use crate::mirror::documents::{
+    self, DocumentSubject, ExtraImage, Listed, Object, PruneSummary, Verified,
+};
 use crate::mirror::prune::{self, Pruned};
 use crate::mirror::repair::{self, EndedRepair};
 use crate::mirror::selection::{Part, Selection};
@@ -221,6 +223,6 @@ fn is_line(host: &Host<'_>) -> Option<bool> {
     }
 }
 
-fn subject<'a>(file: &'a MirrorFile, name: &'a str) -> Subject<'a> {
-    Subject { mirror: name, file: Some(&file.digest) }
+fn subject<'a>(file: &'a MirrorFile, name: &'a str) -> DocumentSubject<'a> {
+    DocumentSubject { mirror: name, file: Some(&file.digest) }
 }

@@ -6,7 +6,7 @@ use super::super::{Host, printed};
 use super::read;
 use crate::cli::{OutputFormat, ReportOptions};
 use crate::mirror::MirrorFile;
-use crate::mirror::report::{Fault, Report, Target, json};
+use crate::mirror::report::{MirrorReport, ReportFault, ReportFile, json};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_mirror::ledger::Ledger;
 use occystrap_mirror::ledger::sqlite::LedgerAccess;
@@ -24,7 +24,7 @@ pub fn run(
         true => OutputFormat::Json,
         false => host.global.output_format,
     };
-    if Report::last(&ledger, &file)?.is_none() {
+    if MirrorReport::last(&ledger, &file)?.is_none() {
         let error = Error::new(Kind::NotFound, format!("{}: no run yet", file.name()));
         return Err(error.hint(options.mirror.command("run")));
     }
@@ -37,11 +37,11 @@ pub fn run(
 pub fn write(
     ledger: &dyn Ledger,
     file: &MirrorFile,
-    targets: &[Target],
+    targets: &[ReportFile],
     format: OutputFormat,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let Some(report) = Report::last(ledger, file)? else { return Ok(()) };
+    let Some(report) = MirrorReport::last(ledger, file)? else { return Ok(()) };
     let mut outcome = Ok(());
     for target in targets {
         outcome = outcome.and(target.write(&report));
@@ -56,15 +56,15 @@ pub fn write(
 
 /// Prints the document of the last run, also where there was none.
 pub fn print(ledger: &dyn Ledger, file: &MirrorFile, out: &mut dyn Write) -> Result<()> {
-    match Report::last(ledger, file)? {
+    match MirrorReport::last(ledger, file)? {
         Some(report) => json::write(&report, out).map_err(said),
         None => json::write_empty(&file.name(), None, out).map_err(printed),
     }
 }
 
-fn said(fault: Fault) -> Error {
+fn said(fault: ReportFault) -> Error {
     match fault {
-        Fault::Ledger(error) => error,
-        Fault::Write(cause) => printed(cause),
+        ReportFault::Ledger(error) => error,
+        ReportFault::Write(cause) => printed(cause),
     }
 }

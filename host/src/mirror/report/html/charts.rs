@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::super::{Fault, Report};
+use super::super::{MirrorReport, ReportFault};
 use occystrap_base::terminal::size::size;
 
 /// Width of a drawing in its own units. The page stretches it.
@@ -18,7 +18,7 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 /// Writes the charts.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let proofs = report.proofs()?;
     writeln!(to, "<h2>When images were last verified</h2>")?;
     let images =
@@ -43,7 +43,7 @@ fn bars(
     rows: &[(&str, &str, u64)],
     shown: &dyn Fn(u64) -> String,
     to: &mut dyn Write,
-) -> Result<(), Fault> {
+) -> Result<(), ReportFault> {
     let all: u64 = rows.iter().map(|(.., value)| value).sum();
     writeln!(to, "<div class=\"chart\">")?;
     for (name, class, value) in rows {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::super::{Fault, Report};
+use super::super::{MirrorReport, ReportFault};
 use super::LONGEST_NAME;
 use occystrap_images::html::text::escaped;
 
@@ -18,7 +18,7 @@ struct Row {
 }
 
 /// Writes the table.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
     for one in &report.answers {
         let row = rows.entry(&one.host).or_default();

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use std::io::Write;
 
-use super::super::{Fault, Report, Standing, at, standing, word};
+use super::super::{MirrorReport, ReportFault, Standing, at, standing, word};
 use super::{LONGEST_NAME, number};
 use occystrap_images::html::text::{count, escaped};
 use occystrap_mirror::ledger::record::LedgerItem;
@@ -14,7 +14,7 @@ use occystrap_mirror::ledger::state::State;
 const MOST_ROWS: usize = 20_000;
 
 /// Writes the table.
-pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+pub fn write(report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
     writeln!(
         to,
         "<h2>All images</h2>\n<table><thead><tr><th>state</th><th>image at its destination</th><th>last verified</th>\
@@ -38,7 +38,7 @@ pub fn write(report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
     Ok(())
 }
 
-fn row(item: &LedgerItem, to: &mut dyn Write) -> Result<(), Fault> {
+fn row(item: &LedgerItem, to: &mut dyn Write) -> Result<(), ReportFault> {
     let class = match standing(item) {
         _ if item.state == State::Extra => "dim",
         Standing::Wrong | Standing::NotDone if item.state.is_failure() => "error",

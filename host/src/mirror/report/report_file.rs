@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use super::{Fault, Report, html, json, junit, prometheus};
+use super::{MirrorReport, ReportFault, html, json, junit, prometheus};
 use occystrap_base::error::Result;
 use occystrap_base::files::new_file::NewFile;
 use occystrap_base::files::state_file::StateFile;
@@ -44,12 +44,12 @@ impl Format {
 
 /// A file of `--report`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ReportFile {
     format: Format,
     file: PathBuf,
 }
 
-impl Target {
+impl ReportFile {
     /// Parses `FORMAT=FILE`. Errors with a text for the command line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let known = Format::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -75,7 +75,7 @@ impl Target {
     }
 
     /// Writes a report. The file gets its name when it is complete, in the place of an earlier report.
-    pub fn write(&self, report: &Report<'_>) -> Result<()> {
+    pub fn write(&self, report: &MirrorReport<'_>) -> Result<()> {
         let kind = self.format.file();
         let real = kind.resolve(&self.file)?;
         let new = NewFile::at(&real).map_err(|cause| kind.write_failed(&self.file, &cause))?;
@@ -85,12 +85,12 @@ impl Target {
         };
         match written {
             Ok(()) => new.publish().map_err(|cause| kind.write_failed(&self.file, &cause)),
-            Err(Fault::Ledger(error)) => Err(error),
-            Err(Fault::Write(cause)) => Err(kind.write_failed(&self.file, &cause)),
+            Err(ReportFault::Ledger(error)) => Err(error),
+            Err(ReportFault::Write(cause)) => Err(kind.write_failed(&self.file, &cause)),
         }
     }
 
-    fn compose(&self, report: &Report<'_>, to: &mut dyn Write) -> Result<(), Fault> {
+    fn compose(&self, report: &MirrorReport<'_>, to: &mut dyn Write) -> Result<(), ReportFault> {
         // A JSON document masks its own text.
         if self.format == Format::Json {
             return json::write(report, to);
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_target_names_its_format() {
-        let target = Target::parse("html=a/b=c.html").unwrap();
+        let target = ReportFile::parse("html=a/b=c.html").unwrap();
         assert_eq!((target.format, target.file), (Format::Html, PathBuf::from("a/b=c.html")));
-        let wrong = ["", "html", "html=", "pdf=x"].map(|text| Target::parse(text).unwrap_err());
+        let wrong = ["", "html", "html=", "pdf=x"].map(|text| ReportFile::parse(text).unwrap_err());
         insta::assert_debug_snapshot!(wrong);
     }
 }

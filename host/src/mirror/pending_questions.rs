@@ -20,7 +20,7 @@ pub const ASKED: usize = 64;
 const LINGER: Duration = Duration::from_millis(2);
 
 /// Questions that wait for their answers, each with what it is about.
-pub struct Pending<'c, K, R> {
+pub struct PendingQuestions<'c, K, R> {
     context: &'c Context,
     turns: Arc<Semaphore>,
     tasks: JoinSet<(u64, R)>,
@@ -28,7 +28,7 @@ pub struct Pending<'c, K, R> {
     next: u64,
 }
 
-impl<'c, K, R: Send + 'static> Pending<'c, K, R> {
+impl<'c, K, R: Send + 'static> PendingQuestions<'c, K, R> {
     /// Starts without questions. At most `most` are asked at a time; the others wait for their turn.
     pub fn new(context: &'c Context, most: usize) -> Self {
         let turns = Arc::new(Semaphore::new(most.max(1)));
