@@ -11,6 +11,6 @@ pub mod scratch;
 pub mod section;
 pub mod state_file;
 pub mod temporary;
-pub mod unnamed;
+pub mod unnamed_file;
 
 pub use section::{Hashed, Section, Spooled, hash_range};

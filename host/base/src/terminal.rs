@@ -5,10 +5,10 @@ pub mod json_stream;
 pub mod pending_writes;
 pub mod progress;
 pub mod results;
-#[cfg(test)]
-mod screen;
 pub mod shell;
 pub mod size;
 pub mod standard_output;
 pub mod summary;
 pub mod table;
+#[cfg(test)]
+mod test_screen;

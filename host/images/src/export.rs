@@ -16,7 +16,7 @@ mod window;
 
 use std::io::{self, Write};
 
-use self::merged::Merged;
+use self::merged::MergedFileSystem;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, Hasher};
 use occystrap_layer::blob::{from_io, into_io};
@@ -39,7 +39,7 @@ pub struct Exported {
 /// digests or has what engines refuse, and as `to` does.
 pub fn write(image: &Image, to: impl Write, place: &str, context: &Context) -> Result<Exported> {
     let layers = spool::read(image, context)?;
-    let mut merged = Merged::of(image, layers)?;
+    let mut merged = MergedFileSystem::of(image, layers)?;
     let output = Output { to, place: place.to_owned(), hasher: Hasher::default(), size: 0 };
     let mut writer = Writer::new(output);
     let mut members = 0;

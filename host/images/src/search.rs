@@ -1,15 +1,15 @@
 //! Finds files in the layers of an image: which layer has them, and whether a later layer deletes or replaces them.
 //!
 //! Layers are read in parallel and checked against their digests, as in a copy, so that no match comes from bytes that are
-//! not the image's. What it refuses: malformed patterns, and more matches and members than [`Budget`] allows.
+//! not the image's. What it refuses: malformed patterns, and more matches and members than [`SearchMemory`] allows.
 
-mod budget;
 mod found;
+mod memory;
 mod pattern;
 mod show;
 
-pub use budget::Budget;
 pub use found::{FoundImage, LayerSearch, Match};
+pub use memory::SearchMemory;
 pub use pattern::Pattern;
 pub use show::{write_json, write_script, write_text};
 
@@ -20,7 +20,7 @@ use occystrap_layer::tar::TarReader;
 use occystrap_net::context::Context;
 
 /// Searches every layer of an image, or only layer `only` (from 0). Layers below that one are not read; those above it are,
-/// to learn what became of its files. Errors when a layer does not match its digest or is not a tar, when the [`Budget`]
+/// to learn what became of its files. Errors when a layer does not match its digest or is not a tar, when the [`SearchMemory`]
 /// is exceeded, and when the image has no layer `only`.
 pub fn search(
     image: &Image,
@@ -36,7 +36,7 @@ pub fn search(
     }
     // An opaque layer is not a tar.
     let wanted = |index, layer: &Layer| !layer.opaque && only.is_none_or(|only| index >= only);
-    let budget = Budget::default();
+    let budget = SearchMemory::default();
     let search = |index, layer: &Layer, stored, _: &Context| {
         let pattern = only.is_none_or(|only| index == only).then_some(pattern);
         search_layer(layer, stored, pattern, &budget)
@@ -50,7 +50,7 @@ fn search_layer(
     layer: &Layer,
     stored: Stored,
     pattern: Option<&Pattern>,
-    budget: &Budget,
+    budget: &SearchMemory,
 ) -> Result<LayerSearch> {
     read_checked(layer, stored, |plain| {
         let mut search = LayerSearch::default();

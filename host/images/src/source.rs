@@ -51,7 +51,7 @@ enum SourceKind {
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
-    Docker { asked: docker::Asked, socket: Option<String> },
+    Docker { asked: docker::EngineReference, socket: Option<String> },
     Exported(Arc<exported::ExportedImage>),
 }
 
@@ -95,7 +95,7 @@ impl Source {
             }
             "docker" => {
                 uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
-                let asked = docker::Asked::parse(uri, wanted.clone())?;
+                let asked = docker::EngineReference::parse(uri, wanted.clone())?;
                 SourceKind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
             }
             scheme if NOT_YET.contains(&scheme) => {

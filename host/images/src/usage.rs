@@ -22,7 +22,7 @@ pub use of_view::{check_is_there, survey_of_view};
 pub use rules::{Rule, RuleResult};
 pub use survey::{DirectoryWaste, LayerFacts, Survey, SurveyedLayer, Waste, survey};
 
-use self::tree::Version;
+use self::tree::PathVersion;
 use crate::artifact::{SourceArtifact, images_alone};
 use crate::source::Source;
 use occystrap_base::error::Result;
@@ -97,11 +97,11 @@ impl Usage {
 }
 
 /// Returns whether a version is one of a layer.
-fn is_of(layer: usize) -> impl Fn(&Version) -> bool {
+fn is_of(layer: usize) -> impl Fn(&PathVersion) -> bool {
     move |version| version.layer == layer
 }
 
 /// Returns whether a layer deletes the content of a version, so that no name of it is left.
-fn is_deleted_by(layer: usize) -> impl Fn(&Version) -> bool {
+fn is_deleted_by(layer: usize) -> impl Fn(&PathVersion) -> bool {
     move |version| version.fate == Fate::Deleted(layer) && !version.kept
 }

@@ -7,7 +7,7 @@ pub mod layer;
 
 use bytes::Bytes;
 
-pub use index::{Family, Index, ListedImage, Whole};
+pub use index::{Family, ImageIndex, ListedImage, Whole};
 pub use layer::{Content, Layer};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, ImageName, Manifest, Platform, artifact};

@@ -10,9 +10,9 @@
 //! What it refuses: a damaged file, which is replaced by an empty cache. What it trusts: that the blob of an
 //! entry was made from the layer of that entry. Entries of an image that FAILED are removed.
 
+mod cache_destination;
 mod entry;
 mod file;
-mod held;
 mod key;
 mod turn;
 
@@ -22,9 +22,9 @@ pub use file::takes;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use self::cache_destination::{Held, Lookup};
 use self::entry::{CachedLayer, Changes, Entries, bound, landed, now};
 use self::file::LAYER_CACHE;
-use self::held::{Held, Lookup};
 use self::key::{LayerKey, compression, goes_as_it_is, keys};
 pub use self::turn::Turn;
 use self::turn::Turns;

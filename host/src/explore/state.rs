@@ -9,7 +9,7 @@ use super::content::content_of;
 use occystrap_base::error::is_unprintable;
 use occystrap_images::artifact::SourceArtifact;
 use occystrap_images::explore::Explored;
-use occystrap_images::usage::tree::{Effect, NodeId, Sums, Tree, Version};
+use occystrap_images::usage::tree::{Effect, NodeId, PathVersion, Sums, Tree};
 
 /// The list that has the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,14 +378,14 @@ impl<'a> State<'a> {
 impl Counts {
     fn of(tree: &Tree, layer: usize, scope: Scope) -> Self {
         let is_changed =
-            move |version: &Version| version.layer == layer || version.end() == Some(layer);
-        let is_shown = move |version: &Version| {
+            move |version: &PathVersion| version.layer == layer || version.end() == Some(layer);
+        let is_shown = move |version: &PathVersion| {
             is_changed(version) || scope == Scope::Merged && version.is_seen_at(layer)
         };
-        let is_there = move |version: &Version| {
+        let is_there = move |version: &PathVersion| {
             version.is_seen_at(layer) && (scope == Scope::Merged || version.layer == layer)
         };
-        let bytes = |version: &Version, counts: bool| if counts { version.size } else { 0 };
+        let bytes = |version: &PathVersion, counts: bool| if counts { version.size } else { 0 };
         Self {
             shown: tree.sums(|version| u64::from(is_shown(version))),
             changed: tree.sums(|version| u64::from(is_changed(version))),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::request::Request;
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
-use occystrap_base::oci::{ImageName, Part};
+use occystrap_base::oci::{ImageName, PlatformPart};
 use occystrap_layer::image::{Content, Image};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
@@ -55,7 +55,7 @@ impl<'a> Job<'a> {
 }
 
 /// Returns how the receipt of an image names it.
-pub fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
+pub fn identity(image: &Image, name: &ImageName, part: PlatformPart) -> ImageIdentity {
     let (name, tag) = (name.repository.clone(), name.tag.clone());
     let artifact = image.artifact.is_some() && part.is_whole();
     ImageIdentity { name, tag, id: image.id, part, artifact, left_out: Vec::new() }
@@ -74,8 +74,8 @@ pub fn attempt(
     let context = &context.clone().with_own_warnings();
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, item.image()) {
-        (Part::Referrer(_), _) => None,
-        (Part::Platform(platform), _) => Some(platform.clone()),
+        (PlatformPart::Referrer(_), _) => None,
+        (PlatformPart::Platform(platform), _) => Some(platform.clone()),
         (_, image) => image.map(|image| image.platform.to_string()),
     };
     let mut report =

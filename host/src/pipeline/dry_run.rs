@@ -12,7 +12,7 @@ use super::attempt::identity;
 use super::fit;
 use super::request::Request;
 use occystrap_base::error::{Error, Kind, Result, one_line};
-use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_base::oci::{Digest, ImageName, PlatformPart};
 use occystrap_base::parallel::in_parallel;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table;
@@ -43,7 +43,7 @@ struct ImagePlan {
     tag: String,
     platform: String,
     #[serde(skip)]
-    part: Part,
+    part: PlatformPart,
     #[serde(serialize_with = "layers")]
     layers: Vec<LayerPlan>,
     /// What the plans of the layers do not say.
@@ -84,9 +84,9 @@ fn of_images(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
     let images = fit::images(request, context)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let planned = prepare(request, image, context).and_then(|prepared| {
-            plan(request, Item::Prepared(&prepared), image, Part::Whole, context)
+            plan(request, Item::Prepared(&prepared), image, PlatformPart::Whole, context)
         });
-        ImagePlan::new(request, image, Part::Whole, planned)
+        ImagePlan::new(request, image, PlatformPart::Whole, planned)
     }))
 }
 
@@ -97,12 +97,13 @@ fn of_wholes(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
         match whole {
             Whole::Image(image) => {
                 fit::check_artifact(request, image)?;
-                let planned = plan_part(request, image, Part::Whole, context);
-                plans.push(ImagePlan::new(request, image, Part::Whole, planned));
+                let planned = plan_part(request, image, PlatformPart::Whole, context);
+                plans.push(ImagePlan::new(request, image, PlatformPart::Whole, planned));
             }
             Whole::Family(family) => {
                 plans.extend(in_parallel(&family.members, request.image_parallel, |member| {
-                    let (image, part) = (&member.image, Part::Platform(member.platform.clone()));
+                    let (image, part) =
+                        (&member.image, PlatformPart::Platform(member.platform.clone()));
                     let planned = plan_part(request, image, part.clone(), context);
                     ImagePlan::new(request, image, part, planned)
                 }));
@@ -116,7 +117,7 @@ fn of_wholes(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
 fn plan_part(
     request: &Request,
     image: &Image,
-    part: Part,
+    part: PlatformPart,
     context: &Context,
 ) -> Result<Vec<LayerPlan>> {
     let is_whole = part.is_whole();
@@ -147,14 +148,19 @@ fn plan(
     request: &Request,
     item: Item,
     image: &Image,
-    part: Part,
+    part: PlatformPart,
     context: &Context,
 ) -> Result<Vec<LayerPlan>> {
     write::dry_run::dry_run(item, &identity(image, &image.name, part), &request.target, context)
 }
 
 impl ImagePlan {
-    fn new(request: &Request, image: &Image, part: Part, planned: Result<Vec<LayerPlan>>) -> Self {
+    fn new(
+        request: &Request,
+        image: &Image,
+        part: PlatformPart,
+        planned: Result<Vec<LayerPlan>>,
+    ) -> Self {
         let (layers, error) = match planned {
             Ok(layers) => (layers, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -180,7 +186,7 @@ impl fmt::Display for ImagePlan {
             tag => write!(to, "{image}:{tag}")?,
         }
         match part {
-            Part::Whole => write!(to, " ({platform}) to {destination}"),
+            PlatformPart::Whole => write!(to, " ({platform}) to {destination}"),
             part => write!(to, "{part} to {destination}"),
         }
     }

@@ -10,7 +10,7 @@ use super::images::move_filtered;
 use super::request::Request;
 use super::rewritten::{Rewritten, has_landed};
 use occystrap_base::error::{Error, FaultOrigin, Result};
-use occystrap_base::oci::{ImageName, Part};
+use occystrap_base::oci::{ImageName, PlatformPart};
 use occystrap_base::parallel::in_parallel;
 use occystrap_layer::image::{Family, Image, ListedImage};
 use occystrap_net::context::Context;
@@ -24,7 +24,7 @@ pub(super) fn move_part(
     request: &Request,
     image: &Image,
     name: &ImageName,
-    part: &Part,
+    part: &PlatformPart,
     repeat: RepeatCommand,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
@@ -55,7 +55,7 @@ pub(super) fn move_family(
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
     let name = &family.name;
     let move_member = |member: &&ListedImage| {
-        let part = Part::Platform(member.platform.clone());
+        let part = PlatformPart::Platform(member.platform.clone());
         let context = &context.about(&format!("{name}{part}")).with_part(&part);
         move_part(request, &member.image, name, &part, repeat.clone(), context)
     };
@@ -92,7 +92,7 @@ pub(super) fn move_family(
             missing => Err(unwritten(missing, index.children.len(), context)),
         };
         let id = rewritten.as_ref().map_or(index.manifest.digest, |now| now.manifest.digest);
-        let part = Part::index(named, id);
+        let part = PlatformPart::index(named, id);
         let index_now = match rewritten {
             Ok(now) => now,
             Err(error) => {

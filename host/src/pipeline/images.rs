@@ -6,7 +6,7 @@ use super::attempt::{Job, attempt, identity};
 use super::fit;
 use super::request::Request;
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::Part;
+use occystrap_base::oci::PlatformPart;
 use occystrap_base::parallel::in_parallel;
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
@@ -28,7 +28,7 @@ pub fn move_images(request: &Request, context: &Context) -> Result<Vec<ImageRepo
 fn move_image(request: &Request, image: &Image, context: &Context) -> ImageReport {
     let keep = |receipt: &Receipt| request.write_receipts(vec![receipt.clone()]);
     let repeat = request.repeat_command(image.manifest.as_ref().map(|manifest| manifest.digest));
-    move_filtered(request, image, &Part::Whole, repeat, keep, context).0
+    move_filtered(request, image, &PlatformPart::Whole, repeat, keep, context).0
 }
 
 /// Filters an image, moves it and verifies that it landed. `part` is what it is of an index, and `repeat` the command that
@@ -37,7 +37,7 @@ fn move_image(request: &Request, image: &Image, context: &Context) -> ImageRepor
 pub(super) fn move_filtered(
     request: &Request,
     image: &Image,
-    part: &Part,
+    part: &PlatformPart,
     repeat: RepeatCommand,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
@@ -107,7 +107,7 @@ fn record(
 fn not_filtered(
     request: &Request,
     image: &Image,
-    part: &Part,
+    part: &PlatformPart,
     error: Error,
     started: Instant,
     context: &Context,

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::rewritten::has_landed;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument};
-use occystrap_base::oci::{Digest, ImageName, Manifest, Part, RawObject, artifact, json};
+use occystrap_base::oci::{Digest, ImageName, Manifest, PlatformPart, RawObject, artifact, json};
 use occystrap_base::parallel::in_parallel;
 use occystrap_images::source::Source;
 use occystrap_layer::image::Whole;
@@ -97,7 +97,7 @@ fn move_one(
         return Ok(None);
     };
     let Some(manifest) = manifest_of(&whole) else { return Ok(None) };
-    let part = Part::Referrer(referrer.digest.short());
+    let part = PlatformPart::Referrer(referrer.digest.short());
     let context = &context.about(&format!("{name}{part}")).with_part(&part);
     let (reports, receipts) = match &whole {
         Whole::Image(image) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::{Digest, ImageName, Part, Platform};
+use occystrap_base::oci::{Digest, ImageName, Platform, PlatformPart};
 use occystrap_images::filter::Filters;
 use occystrap_images::level::Level;
 use occystrap_images::source::Source;
@@ -89,7 +89,7 @@ impl Request {
     pub(super) fn report(
         &self,
         name: &ImageName,
-        part: Part,
+        part: PlatformPart,
         platform: Option<&str>,
     ) -> ImageReport {
         ImageReport::started(&self.source.display, &self.target.display, name).about(part, platform)

@@ -7,7 +7,7 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::document::IndexDocument;
 use occystrap_base::oci::raw_object::{list, quoted};
 use occystrap_base::oci::{Digest, ImageName, Manifest, RawObject, json};
-use occystrap_layer::image::{Family, Index, ListedImage};
+use occystrap_layer::image::{Family, ImageIndex, ListedImage};
 use occystrap_output::receipt::Receipt;
 use occystrap_verify::report::{ImageReport, ImageStatus};
 
@@ -43,7 +43,7 @@ impl Rewritten {
 
     /// Returns the manifests that an index lists and that are not moved.
     #[must_use]
-    pub fn absent(&self, index: &Index) -> Vec<Digest> {
+    pub fn absent(&self, index: &ImageIndex) -> Vec<Digest> {
         let listed = index.children.iter().filter(|child| self.left_out.contains(child));
         let absent: BTreeSet<Digest> = listed.copied().collect();
         absent.into_iter().collect()
@@ -80,7 +80,7 @@ impl Rewritten {
         loop {
             let before = outdated.len();
             let lists =
-                |index: &&Index| index.children.iter().any(|child| outdated.contains(child));
+                |index: &&ImageIndex| index.children.iter().any(|child| outdated.contains(child));
             let indexes: Vec<Digest> =
                 family.indexes.iter().filter(lists).map(|index| index.manifest.digest).collect();
             outdated.extend(indexes);
@@ -133,7 +133,7 @@ impl Rewritten {
 
     /// Returns how many of the manifests that an index lists have neither landed nor been dropped.
     #[must_use]
-    pub fn missing(&self, index: &Index) -> usize {
+    pub fn missing(&self, index: &ImageIndex) -> usize {
         let is_there = |child: &&Digest| {
             self.landed.contains_key(child)
                 || self.dropped.contains(child)
@@ -150,7 +150,7 @@ impl Rewritten {
 
     /// Returns an index as it lists what has landed. One of which nothing changed keeps its bytes. Errors when it is not
     /// UTF-8, or has a key twice.
-    pub fn index(&self, index: &Index, name: &ImageName) -> Result<Index> {
+    pub fn index(&self, index: &ImageIndex, name: &ImageName) -> Result<ImageIndex> {
         let is_old = |child: &Digest| self.changed.contains(child) || self.dropped.contains(child);
         if !index.children.iter().any(is_old) {
             return Ok(index.clone());
@@ -163,7 +163,7 @@ impl Rewritten {
         let digest = Digest::of(text.as_bytes());
         let children = index.children.iter().filter(|child| !self.dropped.contains(child));
         let now = |child: &Digest| self.landed.get(child).map_or(*child, |now| now.digest);
-        Ok(Index {
+        Ok(ImageIndex {
             children: children.map(now).collect(),
             manifest: Manifest { bytes: text.into(), digest, ..index.manifest.clone() },
         })
@@ -274,7 +274,7 @@ mod tests {
         let (mut rewritten, new) = (Rewritten::default(), now.digest);
         rewritten.add(*a, now);
         rewritten.add(*b, Manifest { digest: *b, ..manifest("b", OCI_MANIFEST) });
-        let index = Index { manifest: manifest(&text, OCI_INDEX), children: digests.to_vec() };
+        let index = ImageIndex { manifest: manifest(&text, OCI_INDEX), children: digests.to_vec() };
         assert_eq!(rewritten.missing(&index), 1);
         rewritten.dropped.insert(*c);
         assert_eq!(rewritten.missing(&index), 0);
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(made.children, [new, *b]);
         assert_eq!(made.manifest.digest, Digest::of(expected.as_bytes()));
         // What lists only things that stay is not written anew.
-        let same = Index { children: vec![*b], ..index };
+        let same = ImageIndex { children: vec![*b], ..index };
         assert_eq!(rewritten.index(&same, &name).unwrap().manifest, same.manifest);
     }
 }

@@ -9,7 +9,7 @@ use super::fit;
 use super::referrers::{self, MovedReferrers};
 use super::request::Request;
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::{Digest, Part};
+use occystrap_base::oci::{Digest, PlatformPart};
 use occystrap_layer::image::{Family, Image, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::receipt::Receipt;
@@ -59,7 +59,7 @@ fn move_whole(
     let MovedReferrers { mut reports, mut receipts, tagless, failed } =
         referrers::move_all(request, whole.name(), &subjects, &repeat, context)?;
     if failed > 0 {
-        let mut report = request.report(whole.name(), Part::Whole, None);
+        let mut report = request.report(whole.name(), PlatformPart::Whole, None);
         report.fail(unwritten(failed, context));
         reports.push(report);
         return Ok((reports, receipts));
@@ -69,8 +69,8 @@ fn move_whole(
             fit::check_artifact(request, image)?;
             // An image without a tag is known by its digest, as one that an index lists.
             let part = match request.is_untagged {
-                true => Part::Platform(image.platform.to_string()),
-                false => Part::Whole,
+                true => PlatformPart::Platform(image.platform.to_string()),
+                false => PlatformPart::Whole,
             };
             let (report, receipt) = move_part(request, image, &image.name, &part, repeat, context);
             (vec![report], receipt.into_iter().collect())

@@ -6,7 +6,7 @@
 //! [granted](Grants), receipts that lead out of their destination, and work beyond its [`Bounds`]. No receipt and no
 //! plugin can change the verdict on another receipt.
 
-pub mod bounds;
+pub mod batch_limits;
 mod check;
 mod cost;
 pub mod grants;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::Instant;
 
-pub use bounds::{Bounds, Stop};
+pub use batch_limits::{Bounds, Stop};
 pub use grants::Grants;
 pub use receipt_report::{ReceiptReport, ReceiptSummary};
 

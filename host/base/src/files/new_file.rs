@@ -14,11 +14,11 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::replace;
-use super::unnamed::Unnamed;
+use super::unnamed_file::UnnamedFile;
 
 /// A file that is being written.
 pub struct NewFile {
-    file: Unnamed,
+    file: UnnamedFile,
     folder: Arc<Dir>,
     name: OsString,
 }
@@ -33,7 +33,7 @@ impl NewFile {
         // A temporary name that stays is no reason to write no file.
         let _ = replace::recover(&folder, &name);
         // The process's umask applies, as to any new file.
-        let file = Unnamed::create(&folder)?;
+        let file = UnnamedFile::create(&folder)?;
         if let Ok(there) = path.metadata() {
             let mode = there.permissions().mode();
             file.file().set_permissions(Permissions::from_mode(mode))?;

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::identity::entry_info;
 use super::temporary;
-use super::unnamed::Unnamed;
+use super::unnamed_file::UnnamedFile;
 use crate::oci::Digest;
 
 /// The ending of the temporary name.
@@ -46,7 +46,7 @@ pub fn recover(folder: &Dir, name: impl AsRef<OsStr>) -> io::Result<()> {
 }
 
 /// Gives a file its name, in the place of what has it.
-pub fn publish(mut file: Unnamed, folder: &Dir, name: impl AsRef<OsStr>) -> io::Result<()> {
+pub fn publish(mut file: UnnamedFile, folder: &Dir, name: impl AsRef<OsStr>) -> io::Result<()> {
     let name = name.as_ref();
     match entry_info(folder.as_fd(), name)? {
         Some(there) if there.is_directory => return Err(Errno::ISDIR.into()),
@@ -67,7 +67,7 @@ pub fn publish(mut file: Unnamed, folder: &Dir, name: impl AsRef<OsStr>) -> io::
 }
 
 /// Links the file to its temporary name. Where another user or a live process has that, to a random one.
-fn appear_as_temporary(file: &mut Unnamed, folder: &Dir, name: &OsStr) -> io::Result<String> {
+fn appear_as_temporary(file: &mut UnnamedFile, folder: &Dir, name: &OsStr) -> io::Result<String> {
     let temporary = temporary_name(name);
     let started = Instant::now();
     while started.elapsed() < PATIENCE {

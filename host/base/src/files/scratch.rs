@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::unnamed::Unnamed;
+use super::unnamed_file::UnnamedFile;
 use crate::error::{Error, Kind, Result};
 
 /// Creates an empty file.
@@ -17,14 +17,14 @@ pub fn create(folder: &Path) -> Result<File> {
 }
 
 /// Creates an empty file that can get a name in the file system of the folder.
-pub fn create_unnamed(folder: &Path) -> Result<Unnamed> {
+pub fn create_unnamed(folder: &Path) -> Result<UnnamedFile> {
     unnamed(folder).map_err(|cause| failed("create", folder, &cause))
 }
 
 /// Creates an empty file as [`create_unnamed`] does, for callers that name the file themselves in the error.
-pub fn unnamed(folder: &Path) -> io::Result<Unnamed> {
+pub fn unnamed(folder: &Path) -> io::Result<UnnamedFile> {
     let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
-    Unnamed::create(&Arc::new(folder))
+    UnnamedFile::create(&Arc::new(folder))
 }
 
 /// Returns the error for a temporary file in this folder. `action` is what failed, such as `write`.

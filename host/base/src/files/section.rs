@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::unnamed::Unnamed;
+use super::unnamed_file::UnnamedFile;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::oci::{Digest, Hasher};
@@ -51,12 +51,12 @@ impl Section {
 pub struct Spooled {
     moved: Hashed,
     /// The file, until [`Self::take`] takes it to give it a name.
-    file: Mutex<Option<Unnamed>>,
+    file: Mutex<Option<UnnamedFile>>,
 }
 
 impl Spooled {
     /// Returns all of a file as a section that knows its digest. Errors when the file cannot get a second handle.
-    pub fn section(file: Unnamed, moved: Hashed) -> io::Result<Section> {
+    pub fn section(file: UnnamedFile, moved: Hashed) -> io::Result<Section> {
         let handle: File = file.file().try_clone()?;
         let own = Self { moved, file: Mutex::new(Some(file)) };
         Ok(Section {
@@ -75,7 +75,7 @@ impl Spooled {
 
     /// Returns the file, to its first caller only: two names of one file would change together.
     #[must_use]
-    pub fn take(&self) -> Option<Unnamed> {
+    pub fn take(&self) -> Option<UnnamedFile> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -271,11 +271,11 @@ pub fn spelled(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::screen::Screen;
+    use super::super::test_screen::TestScreen;
     use super::*;
 
-    fn board(columns: u16) -> (Arc<Lines>, Screen) {
-        let term = Screen::of(columns);
+    fn board(columns: u16) -> (Arc<Lines>, TestScreen) {
+        let term = TestScreen::of(columns);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 200);
         (Lines::on(MultiProgress::with_draw_target(target)), term)
     }

@@ -340,15 +340,15 @@ impl Drop for Bar {
 
 #[cfg(test)]
 mod tests {
-    use super::super::screen::Screen;
+    use super::super::test_screen::TestScreen;
     use super::*;
 
-    fn progress() -> (Progress, Screen) {
+    fn progress() -> (Progress, TestScreen) {
         progress_on(100)
     }
 
-    fn progress_on(width: u16) -> (Progress, Screen) {
-        let screen = Screen::of(width);
+    fn progress_on(width: u16) -> (Progress, TestScreen) {
+        let screen = TestScreen::of(width);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 200);
         let all = MultiProgress::with_draw_target(target);
         (Progress(Some(Bars { screen: all.clone(), all, about: "".into(), sink: None })), screen)

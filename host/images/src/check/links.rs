@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 
 use occystrap_layer::overlay::path::{MOST_LINKS, Reached, follow};
-use occystrap_layer::overlay::{At, PathKind, Stack};
+use occystrap_layer::overlay::{HashedPath, PathKind, Stack};
 
 /// The end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lead {
+pub enum PathEnd {
     /// A directory.
     Directory,
     /// Something other than a directory.
@@ -42,7 +42,7 @@ pub struct Targets {
 impl Targets {
     /// Adds a link, or gives it another target. A target that is too long for Linux is left out, which is an error
     /// already.
-    pub fn set(&mut self, link: At<'_>, target: &[u8]) {
+    pub fn set(&mut self, link: HashedPath<'_>, target: &[u8]) {
         let place = (u32::try_from(self.texts.len()), u16::try_from(target.len()));
         if let (Ok(start), Ok(length)) = place {
             self.places.insert(link.hash, (start, length));
@@ -50,7 +50,7 @@ impl Targets {
         }
     }
 
-    fn get(&self, link: At<'_>) -> Option<&[u8]> {
+    fn get(&self, link: HashedPath<'_>) -> Option<&[u8]> {
         let (start, length) = *self.places.get(&link.hash)?;
         let start = start as usize;
         self.texts.get(start..start + usize::from(length))
@@ -59,27 +59,27 @@ impl Targets {
     /// Returns where a path leads. If `through` is true, its last component is followed as well, if it is a link. `..`
     /// does not lead above the root, as in a changed root.
     #[must_use]
-    pub fn lead(&self, stack: &Stack, path: &[u8], within: Within, through: bool) -> Lead {
+    pub fn lead(&self, stack: &Stack, path: &[u8], within: Within, through: bool) -> PathEnd {
         let led = follow(path, |at, Reached { is_last, links }| {
-            let at = At::of(at);
+            let at = HashedPath::of(at);
             let state = stack.state(at).filter(|state| match within {
                 Within::All => true,
                 Within::Layer(layer) => state.layer() == layer,
             });
             match state {
-                None => Err(Lead::Missing),
+                None => Err(PathEnd::Missing),
                 Some(state) if state.is_directory() => Ok(None),
                 Some(state) if state.kind() == PathKind::Symlink && (through || !is_last) => {
                     match self.get(at).filter(|_| links < MOST_LINKS) {
-                        None => Err(Lead::Endless),
+                        None => Err(PathEnd::Endless),
                         target => Ok(target),
                     }
                 }
-                Some(_) if is_last => Err(Lead::Other),
-                Some(_) => Err(Lead::NotDirectory),
+                Some(_) if is_last => Err(PathEnd::Other),
+                Some(_) => Err(PathEnd::NotDirectory),
             }
         });
-        led.err().unwrap_or(Lead::Directory)
+        led.err().unwrap_or(PathEnd::Directory)
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     fn a_path_is_followed_through_its_links() {
         let (mut stack, mut targets) = (Stack::default(), Targets::default());
         let mut put = |layer, path: &str, kind, to: &str| {
-            let at = At::of(path.as_bytes());
+            let at = HashedPath::of(path.as_bytes());
             stack.put(layer, at, kind, 0, None);
             targets.set(at, to.as_bytes());
         };
@@ -114,18 +114,18 @@ mod tests {
             |path: &str, within, through| targets.lead(&stack, path.as_bytes(), within, through);
         let own = Within::Layer(1);
         for (path, all, alone) in [
-            ("lib", Lead::Directory, Lead::Missing),
-            ("lib/a", Lead::Other, Lead::Missing),
-            ("lib/a/b", Lead::NotDirectory, Lead::Missing),
-            ("own/up/a", Lead::Other, Lead::Missing),
-            ("up", Lead::Directory, Lead::Directory),
-            ("up/own", Lead::Directory, Lead::Directory),
-            ("abs", Lead::Directory, Lead::Directory),
-            ("abs/up", Lead::Directory, Lead::Missing),
-            ("gone", Lead::Missing, Lead::Missing),
-            ("one", Lead::Endless, Lead::Endless),
-            ("one/x", Lead::Endless, Lead::Endless),
-            ("", Lead::Directory, Lead::Directory),
+            ("lib", PathEnd::Directory, PathEnd::Missing),
+            ("lib/a", PathEnd::Other, PathEnd::Missing),
+            ("lib/a/b", PathEnd::NotDirectory, PathEnd::Missing),
+            ("own/up/a", PathEnd::Other, PathEnd::Missing),
+            ("up", PathEnd::Directory, PathEnd::Directory),
+            ("up/own", PathEnd::Directory, PathEnd::Directory),
+            ("abs", PathEnd::Directory, PathEnd::Directory),
+            ("abs/up", PathEnd::Directory, PathEnd::Missing),
+            ("gone", PathEnd::Missing, PathEnd::Missing),
+            ("one", PathEnd::Endless, PathEnd::Endless),
+            ("one/x", PathEnd::Endless, PathEnd::Endless),
+            ("", PathEnd::Directory, PathEnd::Directory),
         ] {
             assert_eq!(
                 (lead(path, Within::All, true), lead(path, own, true)),
@@ -133,6 +133,6 @@ mod tests {
                 "{path}"
             );
         }
-        assert_eq!(lead("one", own, false), Lead::Other);
+        assert_eq!(lead("one", own, false), PathEnd::Other);
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use super::finding::{Finding, Findings};
-use super::links::{Lead, Targets, Within};
+use super::links::{PathEnd, Targets, Within};
 use occystrap_base::terminal::size::size;
 use occystrap_layer::overlay::path::{folders, split};
-use occystrap_layer::overlay::{At, Change, ListedMember, MemberList, PathKind, PathState, Stack};
+use occystrap_layer::overlay::{
+    Change, HashedPath, ListedMember, MemberList, PathKind, PathState, Stack,
+};
 
 /// The finding for a directory that a layer lists twice.
 pub const TWICE: &str = "is listed more than once, which Docker and Podman refuse";
@@ -92,7 +94,7 @@ impl Replay {
     /// Checks the folders of a path; those that the layer does not list are implied, except by a whiteout.
     fn descend(&mut self, layer: u16, path: &[u8], whiteout: bool) {
         for folder in folders(path) {
-            let at = At::of(folder);
+            let at = HashedPath::of(folder);
             if whiteout {
                 self.above_whiteouts.insert(at.hash);
             }
@@ -140,7 +142,7 @@ impl Replay {
     fn pass_link(
         &mut self,
         layer: u16,
-        link: At<'_>,
+        link: HashedPath<'_>,
         state: PathState,
         whiteout: bool,
         path: &[u8],
@@ -149,12 +151,12 @@ impl Replay {
         let within = if own { Within::Layer(layer) } else { Within::All };
         let lead = self.targets.lead(&self.stack, link.path, within, true);
         let refused = match lead {
-            Lead::Endless => Some("leads in a circle: engines refuse it"),
-            Lead::Other | Lead::NotDirectory => Some("leads to a file: engines refuse it"),
-            Lead::Missing if own => {
+            PathEnd::Endless => Some("leads in a circle: engines refuse it"),
+            PathEnd::Other | PathEnd::NotDirectory => Some("leads to a file: engines refuse it"),
+            PathEnd::Missing if own => {
                 Some("leads to no directory of the layer: Docker and Podman refuse it")
             }
-            Lead::Missing | Lead::Directory => None,
+            PathEnd::Missing | PathEnd::Directory => None,
         };
         let shown = String::from_utf8_lossy(link.path);
         let number = state.layer() + 1;
@@ -178,14 +180,14 @@ impl Replay {
 
     /// Checks a file of AUFS itself, which readers ignore unless it is there twice.
     fn ignore(&mut self, layer: u16, path: &[u8]) {
-        if !self.ignored.insert(At::of(path).hash) {
+        if !self.ignored.insert(HashedPath::of(path).hash) {
             self.report(Finding::error("duplicate-member", TWICE), layer, path);
         }
     }
 
     /// Adds a member that is no deletion.
     fn put(&mut self, layer: u16, entry: &ListedMember) {
-        let at = At::of(entry.path);
+        let at = HashedPath::of(entry.path);
         let kind = match entry.act {
             Change::Directory => PathKind::Directory,
             Change::Symlink => PathKind::Symlink,
@@ -206,7 +208,7 @@ impl Replay {
         }
         if entry.act == Change::HardLink {
             self.check_link(layer, entry);
-            self.linked.insert(At::of(entry.link).hash);
+            self.linked.insert(HashedPath::of(entry.link).hash);
         }
         self.stack.put(layer, at, kind, entry.size, before);
         if kind == PathKind::Symlink {
@@ -215,7 +217,7 @@ impl Replay {
     }
 
     /// Reports a path that one layer has twice.
-    fn twice(&mut self, layer: u16, at: At<'_>, before: PathState, kind: PathKind) {
+    fn twice(&mut self, layer: u16, at: HashedPath<'_>, before: PathState, kind: PathKind) {
         let path = at.path;
         match (before.kind(), kind) {
             (PathKind::Implied, PathKind::Directory) => {}
@@ -239,7 +241,7 @@ impl Replay {
     }
 
     /// Reports a path that a lower layer has as well.
-    fn replace(&mut self, layer: u16, at: At<'_>, before: PathState, kind: PathKind) {
+    fn replace(&mut self, layer: u16, at: HashedPath<'_>, before: PathState, kind: PathKind) {
         let lower = before.layer() + 1;
         match (before.is_directory(), kind == PathKind::Directory) {
             (true, true) => {}
@@ -270,11 +272,11 @@ impl Replay {
         let target = String::from_utf8_lossy(entry.link);
         let find = |within| self.targets.lead(&self.stack, entry.link, within, false);
         let message = match (find(Within::All), find(Within::Layer(layer))) {
-            (Lead::Directory, _) | (_, Lead::Directory) => {
+            (PathEnd::Directory, _) | (_, PathEnd::Directory) => {
                 format!("is a hard link to '{target}', which is a directory")
             }
-            (_, Lead::Other) => return,
-            (Lead::Other, _) => format!(
+            (_, PathEnd::Other) => return,
+            (PathEnd::Other, _) => format!(
                 "is a hard link to '{target}', which is in a lower layer: Docker, Podman and containerd do not find it there if their storage is overlayfs"
             ),
             _ => format!("is a hard link to '{target}', which is not there"),
@@ -284,7 +286,7 @@ impl Replay {
 
     /// Applies a whiteout.
     fn delete(&mut self, layer: u16, path: &[u8]) {
-        let at = At::of(path);
+        let at = HashedPath::of(path);
         if self.stack.last(at) == Some(layer) {
             let message =
                 "has a whiteout after it in its own layer: Docker, Podman and containerd refuse it";
@@ -304,7 +306,7 @@ impl Replay {
 
     /// Applies an opaque whiteout, which empties a directory.
     fn empty(&mut self, layer: u16, path: &[u8]) {
-        let at = At::of(path);
+        let at = HashedPath::of(path);
         let there = match path {
             b"" => layer > 0,
             _ => self.stack.is_below(layer, at) || self.stack.is_through_link(path),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::spool::SpooledLayer;
 use super::window::Window;
-use crate::usage::tree::{NodeId, NodeKind, Sums, Tree, TreeBuilder, Version};
+use crate::usage::tree::{NodeId, NodeKind, PathVersion, Sums, Tree, TreeBuilder};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::from_io;
 use occystrap_layer::image::Image;
@@ -23,7 +23,7 @@ const KEPT: [&[u8]; 2] = [b"SCHILY.xattr.", b"SCHILY.acl."];
 type ExportedContent = (usize, u32);
 
 /// The merged file system of an image.
-pub struct Merged {
+pub struct MergedFileSystem {
     image: String,
     layers: Vec<SpooledLayer>,
     files: Vec<Option<Window>>,
@@ -56,7 +56,7 @@ impl MergedEntry<'_> {
     }
 }
 
-impl Merged {
+impl MergedFileSystem {
     /// Merges layers. Errors when a file lies below something that is not a directory, or a hard link leads nowhere.
     pub fn of(image: &Image, mut layers: Vec<SpooledLayer>) -> Result<Self> {
         let mut builder = TreeBuilder::through_links();
@@ -84,7 +84,7 @@ impl Merged {
     }
 
     /// Returns what a container sees at a path. Of a directory that is listed several times, the last counts.
-    fn seen(&self, node: NodeId) -> Option<&Version> {
+    fn seen(&self, node: NodeId) -> Option<&PathVersion> {
         self.tree.versions(node).iter().rev().find(|version| version.fate == Fate::Present)
     }
 

@@ -11,7 +11,7 @@ use super::rewrite::{Passes, read_through, rewrite};
 use super::{Form, Working, manifest};
 use occystrap_base::error::Result;
 use occystrap_base::files::scratch;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::files::{Hashed, Section};
 use occystrap_base::oci::Digest;
 use occystrap_base::parallel::in_parallel;
@@ -77,7 +77,7 @@ struct Filtered {
 /// The members of a layer in a file, and their order.
 struct Spool {
     arranged: Arranged,
-    file: Unnamed,
+    file: UnnamedFile,
     moved: Hashed,
     /// Whether a layer whose tar stays the same keeps its compressed bytes.
     keep: bool,
@@ -155,7 +155,7 @@ fn change(
 }
 
 /// Returns a layer that was written, compressed with zstd if the source has it so.
-fn written(layer: &Layer, file: Unnamed, moved: Hashed, context: &Context) -> Result<Filtered> {
+fn written(layer: &Layer, file: UnnamedFile, moved: Hashed, context: &Context) -> Result<Filtered> {
     let place = layer.place.clone();
     let layer = layer_in_file(file, moved, is_zstd(layer), place, context)?;
     Ok(Filtered { layer, size: moved.size, spooled: None })
@@ -279,7 +279,7 @@ fn finish(
     if id != image.id {
         tracing::info!("{}: filtered, now {id}", image.name);
     }
-    let parts = manifest::Parts { config: &config, layers: &layers, edits: Some(&edits) };
+    let parts = manifest::ManifestParts { config: &config, layers: &layers, edits: Some(&edits) };
     let manifest = manifest::of(image, &parts, context);
     Ok(Image {
         config: config.into(),

@@ -14,22 +14,22 @@ mod folders;
 mod key;
 mod links;
 mod lower;
-mod placed;
 mod settle;
 mod sort;
 mod spell;
+mod spooled_member;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::ancestry::Ancestry;
-use self::assemble::{Assembled, Parts};
+use self::assemble::{Assembled, LayerParts};
 use self::folders::ArrangedFolders;
-use self::placed::Placed;
 use self::sort::{Sorted, Sorter};
 use self::spell::Spelling;
 pub use self::spell::TIME_RECORDS;
+use self::spooled_member::SpooledMember;
 use occystrap_base::error::Result;
 use occystrap_layer::overlay::whiteout::{Whiteout, is_aufs};
 use occystrap_layer::tar::writer::head;
@@ -99,10 +99,12 @@ impl Arranging {
         if !is_aufs(&self.path) {
             match Whiteout::of(&self.path) {
                 Some(Whiteout::Of(hidden)) => {
-                    self.hidden.push(&key::of(&hidden), &placed::hidden(self.number, false))?;
+                    self.hidden
+                        .push(&key::of(&hidden), &spooled_member::hidden(self.number, false))?;
                 }
                 Some(Whiteout::Opaque(hidden)) => {
-                    self.hidden.push(&key::of(&hidden), &placed::hidden(self.number, true))?;
+                    self.hidden
+                        .push(&key::of(&hidden), &spooled_member::hidden(self.number, true))?;
                 }
                 None => {}
             }
@@ -112,8 +114,8 @@ impl Arranging {
             MemberKind::Directory => head(member),
             _ => Vec::new(),
         };
-        let (kind, metadata) = (member.kind, placed::metadata(member));
-        let placed = Placed { kind, is_live: true, start, end, metadata, tail };
+        let (kind, metadata) = (member.kind, spooled_member::metadata(member));
+        let placed = SpooledMember { kind, is_live: true, start, end, metadata, tail };
         self.members.push(&key::numbered(&key, self.number), &placed.value())?;
         self.number += 1;
         self.last = Some(key);
@@ -189,7 +191,7 @@ impl Arranged {
         if is_spool {
             return Ok(None);
         }
-        let parts = Parts {
+        let parts = LayerParts {
             members: &self.members,
             changed: self.resolved.changed.as_ref(),
             folders: self.folders.as_ref(),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use occystrap_base::error::Result;
 use occystrap_base::files::scratch;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::files::{Hashed, Section, Spooled};
 use occystrap_base::oci::Compression;
 use occystrap_layer::blob::{PlainReader, Stored, encoded, produce, read_checked, read_layers};
@@ -61,7 +61,7 @@ pub fn is_zstd(layer: &Layer) -> bool {
 
 /// Returns a layer whose tar is in a file, compressed with zstd if `zstd`. Outputs compress a plain one themselves, with gzip.
 pub fn layer_in_file(
-    file: Unnamed,
+    file: UnnamedFile,
     moved: Hashed,
     zstd: bool,
     place: String,

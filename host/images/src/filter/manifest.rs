@@ -31,7 +31,7 @@ const OF_BYTES: [&str; 9] = [
 const ABOUT_BYTES: [&str; 5] = ["mediaType", "digest", "size", "urls", "data"];
 
 /// The parts of a filtered image that its manifest lists.
-pub struct Parts<'a> {
+pub struct ManifestParts<'a> {
     /// The config.
     pub config: &'a [u8],
     /// The layers, lowest first.
@@ -42,7 +42,7 @@ pub struct Parts<'a> {
 
 /// Returns the manifest of a filtered image, and warns about annotations that were false and were dropped. Returns `None`
 /// where the source has no manifest, or one that is not an object.
-pub fn of(image: &Image, parts: &Parts<'_>, context: &Context) -> Option<Manifest> {
+pub fn of(image: &Image, parts: &ManifestParts<'_>, context: &Context) -> Option<Manifest> {
     let (manifest, dropped) = fitting(image.manifest.as_ref()?, parts)?;
     for line in dropped {
         context.warnings.say(&format!(
@@ -55,7 +55,7 @@ pub fn of(image: &Image, parts: &Parts<'_>, context: &Context) -> Option<Manifes
 
 /// Returns the manifest of a filtered image, and a line for each kind of annotation that was false and was dropped. Returns
 /// `None` where the manifest of the source is not an object.
-pub fn fitting(source: &Manifest, parts: &Parts<'_>) -> Option<(Manifest, Vec<String>)> {
+pub fn fitting(source: &Manifest, parts: &ManifestParts<'_>) -> Option<(Manifest, Vec<String>)> {
     let mut document: Map<String, Value> = serde_json::from_slice(&source.bytes).ok()?;
     let media_type = match source.media_type.as_str() {
         DOCKER_MANIFEST => DOCKER_MANIFEST,
@@ -207,7 +207,7 @@ mod tests {
             bytes: bytes.into_bytes().into(),
             media_type: OCI_MANIFEST.to_owned(),
         };
-        let parts = Parts { config: b"{}", layers: &[], edits: None };
+        let parts = ManifestParts { config: b"{}", layers: &[], edits: None };
         let (_, dropped) = fitting(&source, &parts).unwrap();
         assert_eq!(dropped, ["layer 1 of 3, which is replaced: mine, other"]);
     }

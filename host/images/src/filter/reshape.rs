@@ -4,7 +4,7 @@
 //! that it made.
 
 use super::config::Edits;
-use super::manifest::{self, Parts};
+use super::manifest::{self, ManifestParts};
 use super::rewrite::{MemberVerdict, Pass};
 use super::{Applied, FilterOutcome};
 use occystrap_base::error::{Error, Result};
@@ -52,7 +52,7 @@ pub fn with(image: &Image, layers: Vec<Layer>, config: String, context: &Context
     }
     let id = Digest::of(config.as_bytes());
     tracing::info!("{}: filtered, now {id}", image.name);
-    let parts = Parts { config: config.as_bytes(), layers: &layers, edits: None };
+    let parts = ManifestParts { config: config.as_bytes(), layers: &layers, edits: None };
     let manifest = manifest::of(image, &parts, context);
     Image { config: config.into(), id, layers, manifest, note: None, ..image.clone() }
 }

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Applied, Filter, FilterOutcome, MemberVerdict, Pass, Spec};
-use crate::search::{Budget, FoundImage, LayerSearch, Pattern, write_script, write_text};
+use crate::search::{FoundImage, LayerSearch, Pattern, SearchMemory, write_script, write_text};
 use occystrap_base::error::Result;
 use occystrap_base::terminal::results::Results;
 use occystrap_layer::image::Image;
@@ -45,7 +45,7 @@ impl Filter for Search {
 
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a> {
         let searched = image.layers.iter().map(|_| Mutex::default()).collect();
-        Box::new(Searching { filter: self, searched, budget: Budget::default() })
+        Box::new(Searching { filter: self, searched, budget: SearchMemory::default() })
     }
 }
 
@@ -54,7 +54,7 @@ struct Searching<'a> {
     filter: &'a Search,
     /// The matches of each layer.
     searched: Vec<Mutex<LayerSearch>>,
-    budget: Budget,
+    budget: SearchMemory,
 }
 
 impl Applied for Searching<'_> {

@@ -19,7 +19,8 @@ use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::PlainReader;
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::overlay::{
-    LowerLinks, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList, Merged, Placed, Placer, path,
+    LowerLinks, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList, Merged, PlacedMember, Placer,
+    path,
 };
 use occystrap_layer::tar::{MemberKind, TarReader};
 use occystrap_net::context::Context;
@@ -145,9 +146,9 @@ fn list(layer: &Layer, plain: &mut PlainReader, budget: &MemberBudget) -> Result
                 .hint("'occystrap check' lists all problems of an image")
         };
         match placer.place(&mut member).map_err(wrong)? {
-            Placed::Nothing => {}
-            Placed::Root => listed.root = true,
-            Placed::At(number) => {
+            PlacedMember::Nothing => {}
+            PlacedMember::Root => listed.root = true,
+            PlacedMember::At(number) => {
                 listed.members.add(&member, budget);
                 let target = Some(&member.link).filter(|_| member.kind == MemberKind::HardLink);
                 let above = path::folders(&member.path);

@@ -5,8 +5,8 @@
 use unicode_width::UnicodeWidthChar as _;
 
 use super::text::{add, escaped, path};
-use super::treemap::{Area, Cell, CellKind, Entry, layout};
-use crate::usage::tree::{NodeId, Sums, Tree, Version};
+use super::treemap::{Area, Cell, CellKind, TreemapEntry, layout};
+use crate::usage::tree::{NodeId, PathVersion, Sums, Tree};
 use occystrap_base::terminal::size::size;
 use occystrap_layer::overlay::Fate;
 
@@ -46,7 +46,7 @@ impl<'a> Bytes<'a> {
     /// Returns the bytes of one layer, or of all.
     #[must_use]
     pub fn of(tree: &'a Tree, layer: Option<usize>) -> Self {
-        let counts = move |version: &Version| layer.is_none_or(|layer| version.layer == layer);
+        let counts = move |version: &PathVersion| layer.is_none_or(|layer| version.layer == layer);
         let size = tree.sums(|version| if counts(version) { version.size } else { 0 });
         let wasted = tree.sums(|version| if counts(version) { version.wasted() } else { 0 });
         Self { tree, layer, size, wasted }
@@ -59,7 +59,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Returns the entries of a folder.
-    fn entries(&self, folder: NodeId) -> Vec<Entry<NodeId>> {
+    fn entries(&self, folder: NodeId) -> Vec<TreemapEntry<NodeId>> {
         let mut entries = Vec::new();
         for node in self.tree.children(folder) {
             let whole = self.size.at(node);
@@ -73,7 +73,7 @@ impl<'a> Bytes<'a> {
             for version in own.filter(|version| version.size > 0) {
                 let wasted = version.wasted();
                 (left, unseen) = (left.saturating_sub(version.size), unseen.saturating_sub(wasted));
-                entries.push(Entry {
+                entries.push(TreemapEntry {
                     name: name.clone(),
                     size: version.size,
                     wasted,
@@ -84,13 +84,13 @@ impl<'a> Bytes<'a> {
             // What is left is below it.
             if left > 0 {
                 let (folder, note) = (Some(node), String::new());
-                entries.push(Entry { name, size: left, wasted: unseen, folder, note });
+                entries.push(TreemapEntry { name, size: left, wasted: unseen, folder, note });
             }
         }
         entries
     }
 
-    fn note(&self, version: &Version) -> String {
+    fn note(&self, version: &PathVersion) -> String {
         let mut note = match self.layer {
             Some(_) => String::new(),
             None => format!("layer {}", version.layer + 1),

@@ -37,7 +37,7 @@ pub struct Area {
 
 /// An entry of a folder. `K` is the key by which the entries of a folder are requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry<K> {
+pub struct TreemapEntry<K> {
     /// Its name; of a folder with one entry, the names of both with a slash in between.
     pub name: String,
     /// Bytes of it and of everything in it.
@@ -87,7 +87,7 @@ pub struct Cell {
 pub fn layout<K: Copy>(
     area: Area,
     root: K,
-    entries: &mut dyn FnMut(K) -> Vec<Entry<K>>,
+    entries: &mut dyn FnMut(K) -> Vec<TreemapEntry<K>>,
 ) -> Vec<Cell> {
     let mut map = Map { cells: Vec::new(), hues: 0, whole: 0, entries };
     map.fill(area, root, "", None);
@@ -101,7 +101,7 @@ struct Map<'a, K> {
     hues: usize,
     /// Bytes of the whole map.
     whole: u64,
-    entries: &'a mut dyn FnMut(K) -> Vec<Entry<K>>,
+    entries: &'a mut dyn FnMut(K) -> Vec<TreemapEntry<K>>,
 }
 
 impl<K: Copy> Map<'_, K> {
@@ -170,10 +170,13 @@ impl<K: Copy> Map<'_, K> {
 
 /// Returns entries with large enough areas, the largest first, and the small ones put together: what a container sees,
 /// and what it does not see.
-fn grouped<K: Copy>(entries: Vec<Entry<K>>, scale: f64) -> Vec<(Entry<K>, Option<usize>)> {
-    let is_large = |entry: &Entry<K>| entry.size as f64 * scale >= SMALLEST_CELL;
+fn grouped<K: Copy>(
+    entries: Vec<TreemapEntry<K>>,
+    scale: f64,
+) -> Vec<(TreemapEntry<K>, Option<usize>)> {
+    let is_large = |entry: &TreemapEntry<K>| entry.size as f64 * scale >= SMALLEST_CELL;
     let (large, small): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_large);
-    let mut shown: Vec<(Entry<K>, Option<usize>)> = match small.as_slice() {
+    let mut shown: Vec<(TreemapEntry<K>, Option<usize>)> = match small.as_slice() {
         [] => Vec::new(),
         // A group of one would hide its name.
         [one] => vec![(one.clone(), None)],
@@ -191,20 +194,23 @@ fn grouped<K: Copy>(entries: Vec<Entry<K>>, scale: f64) -> Vec<(Entry<K>, Option
 }
 
 /// Returns one entry for several.
-fn together<K>(entries: Vec<Entry<K>>) -> Option<(Entry<K>, Option<usize>)> {
+fn together<K>(entries: Vec<TreemapEntry<K>>) -> Option<(TreemapEntry<K>, Option<usize>)> {
     let size = entries.iter().map(|entry| entry.size).sum();
     let wasted = entries.iter().map(|entry| entry.wasted).sum();
     let (name, note) = (format!("+{}", entries.len()), String::new());
-    let group = Entry { name, size, wasted, folder: None, note };
+    let group = TreemapEntry { name, size, wasted, folder: None, note };
     (!entries.is_empty()).then_some((group, Some(entries.len())))
 }
 
 /// Follows folders that have one entry only, and joins their names.
-fn chain<K: Copy>(mut entry: Entry<K>, entries: &mut dyn FnMut(K) -> Vec<Entry<K>>) -> Entry<K> {
+fn chain<K: Copy>(
+    mut entry: TreemapEntry<K>,
+    entries: &mut dyn FnMut(K) -> Vec<TreemapEntry<K>>,
+) -> TreemapEntry<K> {
     while let Some(folder) = entry.folder {
         let mut inner = entries(folder).into_iter().filter(|inner| inner.size > 0);
         let (Some(only), None) = (inner.next(), inner.next()) else { break };
-        entry = Entry { name: format!("{}/{}", entry.name, only.name), ..only };
+        entry = TreemapEntry { name: format!("{}/{}", entry.name, only.name), ..only };
     }
     entry
 }
@@ -275,15 +281,15 @@ mod tests {
 
     const MAP: Area = Area { x: 0.0, y: 0.0, width: 1_000.0, height: 500.0 };
 
-    fn file(name: &str, size: u64) -> Entry<usize> {
-        Entry { name: name.into(), size, wasted: 0, folder: None, note: String::new() }
+    fn file(name: &str, size: u64) -> TreemapEntry<usize> {
+        TreemapEntry { name: name.into(), size, wasted: 0, folder: None, note: String::new() }
     }
 
-    fn folder(name: &str, key: usize, size: u64) -> Entry<usize> {
-        Entry { folder: Some(key), ..file(name, size) }
+    fn folder(name: &str, key: usize, size: u64) -> TreemapEntry<usize> {
+        TreemapEntry { folder: Some(key), ..file(name, size) }
     }
 
-    fn shown(folders: &[Vec<Entry<usize>>]) -> Vec<(String, u64)> {
+    fn shown(folders: &[Vec<TreemapEntry<usize>>]) -> Vec<(String, u64)> {
         let cells = layout(MAP, 0, &mut |key: usize| folders[key].clone());
         cells.into_iter().map(|cell| (cell.path, cell.size)).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::budget::Budget;
+use super::memory::SearchMemory;
 use super::pattern::Pattern;
 use occystrap_base::error::Result;
 use occystrap_base::oci::{Digest, ImageName};
@@ -75,14 +75,14 @@ pub struct LayerSearch {
 
 impl LayerSearch {
     /// Takes the next member of a layer in which nothing is searched. Errors when the budget is exceeded.
-    pub fn look_at(&mut self, member: &Member, budget: &Budget) -> Result<()> {
+    pub fn look_at(&mut self, member: &Member, budget: &SearchMemory) -> Result<()> {
         budget.take(size_of::<u64>())?;
         self.trace.add(member, &member.plain_path());
         Ok(())
     }
 
     /// Adds the next member. Errors when the budget is exceeded.
-    pub fn add(&mut self, member: &Member, pattern: &Pattern, budget: &Budget) -> Result<()> {
+    pub fn add(&mut self, member: &Member, pattern: &Pattern, budget: &SearchMemory) -> Result<()> {
         self.look_at(member, budget)?;
         if pattern.matches(&member.path) {
             let found = Match::of(member);

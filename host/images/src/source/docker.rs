@@ -4,7 +4,7 @@
 //! must have the diff-ids that the config and the engine name. An engine that uses containerd's store has IDs of
 //! another kind; there only the diff-ids connect the export with the image.
 
-pub mod asked;
+pub mod engine_reference;
 pub mod spool;
 
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use tokio::runtime::{Builder, Runtime};
 
-pub use asked::Asked;
+pub use engine_reference::EngineReference;
 use spool::Spool;
 
 use super::members::ArchiveMembers;
@@ -31,7 +31,7 @@ use occystrap_net::context::Context;
 use occystrap_net::docker::{Engine, Export, Inspected};
 
 /// Exports an image and returns it. Its layers are in files in [`Context::import_dir`].
-pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Image> {
+pub fn open(asked: &EngineReference, socket: Option<&str>, context: &Context) -> Result<Image> {
     let engine = Engine::find(socket, &context.cancel)?;
     let (spool, name, found) = export(&engine, asked, context)?;
     let image = image(&spool, &name, &found)?;
@@ -48,7 +48,7 @@ pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Im
 
 /// Exports an image. Returns its files, its name, and the engine's description of it.
 pub fn exported(
-    asked: &Asked,
+    asked: &EngineReference,
     socket: Option<&str>,
     context: &Context,
 ) -> Result<(Spool, ImageName, Inspected)> {
@@ -57,7 +57,7 @@ pub fn exported(
 
 fn export(
     engine: &Engine,
-    asked: &Asked,
+    asked: &EngineReference,
     context: &Context,
 ) -> Result<(Spool, ImageName, Inspected)> {
     let (ask, found) = context.runtime.block_on(asked.find(engine))?;

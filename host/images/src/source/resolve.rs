@@ -15,7 +15,7 @@ use occystrap_base::oci::artifact::{self, Promise};
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
 use occystrap_base::oci::layout::blob;
 use occystrap_base::oci::{Descriptor, Digest, ImageName, Manifest, Platform, config};
-use occystrap_layer::image::{Content, Family, Image, Index, Layer, ListedImage, Whole};
+use occystrap_layer::image::{Content, Family, Image, ImageIndex, Layer, ListedImage, Whole};
 use occystrap_net::web::Elsewhere;
 
 /// Returns a layer that a manifest lists: in the store where that has it, else at the URLs that the manifest names.
@@ -326,7 +326,7 @@ impl FamilyCollector<'_> {
                 }
             }
         }
-        self.family.indexes.push(Index { manifest, children });
+        self.family.indexes.push(ImageIndex { manifest, children });
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::tree::{NodeId, NodeKind, Tree, Version};
+use super::tree::{NodeId, NodeKind, PathVersion, Tree};
 
 /// The efficiency of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -98,7 +98,7 @@ fn deleted_directories(tree: &Tree) -> Vec<(NodeId, usize, u64)> {
     layers.sort_unstable();
     layers.dedup();
     for layer in layers {
-        let seen = |version: &Version| version.is_seen_at(layer - 1);
+        let seen = |version: &PathVersion| version.is_seen_at(layer - 1);
         let sums = tree.sums(|version| if seen(version) { version.size } else { 0 });
         for (node, by, bytes) in &mut found {
             if *by == layer {

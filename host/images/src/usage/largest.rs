@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use super::tree::{NodeId, NodeKind, Sums, Tree, Version};
+use super::tree::{NodeId, NodeKind, PathVersion, Sums, Tree};
 
 /// How many entries are shown for a layer, unless the user wants another number.
 pub const MOST: usize = 8;
@@ -41,7 +41,7 @@ pub enum Amount {
 /// The part of a tree that is of interest: the versions of one layer, or those that one layer deletes.
 pub struct LargestPart<'a> {
     tree: &'a Tree,
-    is_in: Box<dyn Fn(&Version) -> bool + 'a>,
+    is_in: Box<dyn Fn(&PathVersion) -> bool + 'a>,
     sizes: Sums,
     /// Numbers of versions, which only complete lists need.
     counts: OnceCell<Sums>,
@@ -50,7 +50,7 @@ pub struct LargestPart<'a> {
 impl<'a> LargestPart<'a> {
     /// Returns the part of those versions for which `is_in` holds.
     #[must_use]
-    pub fn of(tree: &'a Tree, is_in: impl Fn(&Version) -> bool + 'a) -> Self {
+    pub fn of(tree: &'a Tree, is_in: impl Fn(&PathVersion) -> bool + 'a) -> Self {
         Self {
             sizes: tree.sums(|version| if is_in(version) { version.size } else { 0 }),
             counts: OnceCell::new(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::efficiency::Efficiency;
-use super::tree::{Effect, NodeId, NodeKind, Tree, TreeBuilder, Version};
+use super::tree::{Effect, NodeId, NodeKind, PathVersion, Tree, TreeBuilder};
 use crate::info::history::{shorten, steps};
 use occystrap_base::error::Result;
 use occystrap_base::oci::{ImageName, json};
@@ -212,7 +212,7 @@ fn members(layer: &Layer, stored: Stored, budget: &MemberBudget) -> Result<Membe
 }
 
 /// Adds a version to the numbers of its layer, and of the layer that ends it.
-fn count(tree: &Tree, node: NodeId, version: &Version, layers: &mut [SurveyedLayer]) {
+fn count(tree: &Tree, node: NodeId, version: &PathVersion, layers: &mut [SurveyedLayer]) {
     let own = &mut layers[version.layer];
     own.size += version.size;
     own.wasted += version.wasted();
@@ -288,7 +288,7 @@ impl Survey {
     pub fn waste_by_directory(&self) -> Vec<DirectoryWaste> {
         let mut found: HashMap<NodeId, (u64, u64)> = HashMap::new();
         for node in self.tree.nodes() {
-            let sizes = self.tree.versions(node).iter().map(Version::wasted);
+            let sizes = self.tree.versions(node).iter().map(PathVersion::wasted);
             for size in sizes.filter(|size| *size > 0) {
                 let folder = self.tree.parent(node).unwrap_or(Tree::ROOT);
                 let sum = found.entry(folder).or_default();

@@ -58,7 +58,7 @@ impl NodeKind {
 
 /// What one layer has at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
+pub struct PathVersion {
     /// Number of the layer, from 0 for the lowest.
     pub layer: usize,
     /// The kind.
@@ -78,7 +78,7 @@ pub struct Version {
     link: u32,
 }
 
-impl Version {
+impl PathVersion {
     /// Returns the layer that deletes or replaces the version.
     #[must_use]
     pub fn end(&self) -> Option<usize> {
@@ -138,7 +138,7 @@ pub struct Tree {
     /// Nodes by parent and name.
     order: Vec<u32>,
     /// Versions by node, then lowest layer first.
-    versions: Vec<Version>,
+    versions: Vec<PathVersion>,
     /// Deletions by node and layer.
     cuts: Vec<Cut>,
 }
@@ -235,7 +235,7 @@ impl Tree {
 
     /// Returns what the layers have at a path, lowest layer first; nothing for a directory that no layer lists.
     #[must_use]
-    pub fn versions(&self, node: NodeId) -> &[Version] {
+    pub fn versions(&self, node: NodeId) -> &[PathVersion] {
         let (start, count) = self.node(node).versions;
         &self.versions[start as usize..][..count as usize]
     }
@@ -243,7 +243,7 @@ impl Tree {
     /// Returns what a container of the layers up to `layer` has at a path; also `None` for a directory that no layer
     /// lists.
     #[must_use]
-    pub fn at(&self, node: NodeId, layer: usize) -> Option<&Version> {
+    pub fn at(&self, node: NodeId, layer: usize) -> Option<&PathVersion> {
         self.versions(node).iter().rev().find(|version| version.is_seen_at(layer))
     }
 
@@ -269,7 +269,7 @@ impl Tree {
     /// Returns the path and the version that have the content of a hard link. `None` for other kinds, and for a link that
     /// leads nowhere.
     #[must_use]
-    pub fn content(&self, link: &Version) -> Option<(NodeId, &Version)> {
+    pub fn content(&self, link: &PathVersion) -> Option<(NodeId, &PathVersion)> {
         let (mut node, mut version) = self.target(link)?;
         for _ in 0..LONGEST {
             if version.kind != NodeKind::HardLink {
@@ -282,12 +282,12 @@ impl Tree {
 
     /// Returns what a hard link leads to: an earlier member of its own layer, or what the next lower layer has there.
     #[must_use]
-    pub fn target(&self, link: &Version) -> Option<(NodeId, &Version)> {
+    pub fn target(&self, link: &PathVersion) -> Option<(NodeId, &PathVersion)> {
         if link.link == NONE {
             return None;
         }
         let node = NodeId(link.link);
-        let is_before = |target: &&Version| {
+        let is_before = |target: &&PathVersion| {
             let place = (target.layer, target.ordinal);
             place < (link.layer, link.ordinal) && target.kind != NodeKind::Directory
         };
@@ -296,7 +296,7 @@ impl Tree {
 
     /// Returns the sums of a number of each version, at and below each path.
     #[must_use]
-    pub fn sums(&self, of: impl Fn(&Version) -> u64) -> Sums {
+    pub fn sums(&self, of: impl Fn(&PathVersion) -> u64) -> Sums {
         let own = |node: NodeId| self.versions(node).iter().map(&of).sum();
         let mut sums: Vec<u64> = self.nodes().map(own).collect();
         for node in self.nodes().rev() {

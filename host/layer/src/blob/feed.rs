@@ -37,13 +37,13 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const STARVED: Duration = Duration::from_millis(100);
 
 /// State that the feeds of one image share. They are read one after the other.
-pub struct Turns {
+pub struct FeedTurns {
     folder: PathBuf,
     /// Microseconds that readers have waited.
     waited: AtomicU64,
 }
 
-impl Turns {
+impl FeedTurns {
     /// Returns the state for feeds whose temporary files go to `folder`.
     #[must_use]
     pub fn new(folder: PathBuf) -> Arc<Self> {
@@ -60,7 +60,7 @@ pub struct Feed {
     state: Mutex<State>,
     arrived: Condvar,
     room: Notify,
-    turns: Arc<Turns>,
+    turns: Arc<FeedTurns>,
 }
 
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl State {
 impl Feed {
     /// Returns an empty feed.
     #[must_use]
-    pub fn new(turns: Arc<Turns>) -> Arc<Self> {
+    pub fn new(turns: Arc<FeedTurns>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             arrived: Condvar::new(),
@@ -175,7 +175,7 @@ impl Feed {
     }
 }
 
-fn spill(state: &mut State, piece: &Bytes, turns: &Turns) -> Result<()> {
+fn spill(state: &mut State, piece: &Bytes, turns: &FeedTurns) -> Result<()> {
     let (file, written) = match &mut state.spilled {
         Some(spilled) => spilled,
         none => none.insert((scratch::create(&turns.folder)?, 0)),
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn bytes_that_come_one_by_one_are_looked_at_together_and_not_lost() {
-        let feed = Feed::new(Turns::new(std::env::temp_dir()));
+        let feed = Feed::new(FeedTurns::new(std::env::temp_dir()));
         let content = b"BZh91AY&SY and more";
         {
             let mut state = feed.state();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::feed::{Feed, FeedReader, Turns};
+use super::feed::{Feed, FeedReader, FeedTurns};
 use super::layer_download::LayerDownload;
 use super::stored::Stored;
 use crate::image::{Content, Layer};
@@ -18,7 +18,7 @@ pub fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
 
 /// Opens layers for reading. Downloads begin at once, in this order, [`Context::parallel`] at a time.
 pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> Vec<Stored> {
-    let turns = Turns::new(context.temp_dir.clone());
+    let turns = FeedTurns::new(context.temp_dir.clone());
     let mut downloads = Vec::new();
     let mut stored = Vec::new();
     for layer in layers {

@@ -21,7 +21,7 @@ pub struct Family {
     /// Every image, once.
     pub members: Vec<ListedImage>,
     /// Every index, nested ones first. The name leads to the last one.
-    pub indexes: Vec<Index>,
+    pub indexes: Vec<ImageIndex>,
     /// Manifests that the indexes list and that are not wanted: they are for other platforms.
     pub left_out: BTreeSet<Digest>,
 }
@@ -36,7 +36,7 @@ pub struct ListedImage {
 
 /// An index, and the digests that it lists.
 #[derive(Clone)]
-pub struct Index {
+pub struct ImageIndex {
     /// The index document.
     pub manifest: Manifest,
     /// Digests of the manifests and indexes that it lists.

@@ -20,9 +20,9 @@ use self::hidden::Hidden;
 use super::path::folders;
 use super::{Change, Key, LowerLinks, MemberList, key};
 
-/// A name of a member: the index of its layer, and its number in the layer ([`Placed::At`]).
+/// A name of a member: the index of its layer, and its number in the layer ([`PlacedMember::At`]).
 ///
-/// [`Placed::At`]: super::Placed::At
+/// [`PlacedMember::At`]: super::PlacedMember::At
 pub type MemberId = (u16, u32);
 
 /// The kind of what is at a path.

@@ -12,7 +12,7 @@ use crate::tar::{Member, MemberKind};
 
 /// What a member is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
+pub enum PlacedMember {
     /// Nothing: one of AUFS's own files, or a whiteout that names no path.
     Nothing,
     /// The root of the image.
@@ -33,7 +33,7 @@ pub struct Placer {
 impl Placer {
     /// Takes the next member of the layer, and replaces its path and the target of a hard link by the plain paths to
     /// which they lead. Errors say what is wrong with the member.
-    pub fn place(&mut self, member: &mut Member) -> Result<Placed, String> {
+    pub fn place(&mut self, member: &mut Member) -> Result<PlacedMember, String> {
         if member.path.is_empty() {
             return Err("a member has no name".to_owned());
         }
@@ -45,12 +45,12 @@ impl Placer {
         }
         if path.is_empty() {
             return match member.kind {
-                MemberKind::Directory => Ok(Placed::Root),
+                MemberKind::Directory => Ok(PlacedMember::Root),
                 _ => Err("the root is not a directory".to_owned()),
             };
         }
         match Whiteout::of(&path) {
-            Some(whiteout) if !whiteout.is_named() => return Ok(Placed::Nothing),
+            Some(whiteout) if !whiteout.is_named() => return Ok(PlacedMember::Nothing),
             Some(_) if path != written => {
                 return Err(format!(
                     "the whiteout '{}' is below a symbolic link, which some engines follow and \
@@ -58,7 +58,7 @@ impl Placer {
                     shown(&member.path)
                 ));
             }
-            None if is_aufs(&path) => return Ok(Placed::Nothing),
+            None if is_aufs(&path) => return Ok(PlacedMember::Nothing),
             _ => {}
         }
         if member.kind == MemberKind::HardLink {
@@ -73,7 +73,7 @@ impl Placer {
         let seen = self.symlinks.see(&member.path, member);
         seen.ok_or("the names of its symbolic links are too long to be kept")?;
         self.count += 1;
-        Ok(Placed::At(self.count - 1))
+        Ok(PlacedMember::At(self.count - 1))
     }
 
     /// Returns the path to which a plain path leads.
@@ -99,15 +99,16 @@ mod tests {
             Ok::<_, String>((placed, text(member.path), text(member.link)))
         };
         use MemberKind::{Directory, File, HardLink, Symlink};
-        let at =
-            |number, path: &str, link: &str| (Placed::At(number), path.to_owned(), link.to_owned());
-        assert_eq!(place(Directory, "./", "").unwrap().0, Placed::Root);
+        let at = |number, path: &str, link: &str| {
+            (PlacedMember::At(number), path.to_owned(), link.to_owned())
+        };
+        assert_eq!(place(Directory, "./", "").unwrap().0, PlacedMember::Root);
         assert_eq!(place(Symlink, "./bin", "usr/bin").unwrap(), at(0, "bin", "usr/bin"));
         assert_eq!(place(File, "bin//sh", "").unwrap(), at(1, "usr/bin/sh", ""));
         assert_eq!(place(HardLink, "sh", "bin/sh").unwrap(), at(2, "sh", "usr/bin/sh"));
         assert_eq!(place(File, "usr/.wh.old", "").unwrap(), at(3, "usr/.wh.old", ""));
-        assert_eq!(place(File, "a/.wh..wh.plnk", "").unwrap().0, Placed::Nothing);
-        assert_eq!(place(File, "a/.wh.", "").unwrap().0, Placed::Nothing);
+        assert_eq!(place(File, "a/.wh..wh.plnk", "").unwrap().0, PlacedMember::Nothing);
+        assert_eq!(place(File, "a/.wh.", "").unwrap().0, PlacedMember::Nothing);
         for (kind, path, link, why) in [
             (File, "", "", "a member has no name"),
             (File, "../x", "", "'../x' leads out of the image"),

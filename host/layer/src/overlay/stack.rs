@@ -40,14 +40,14 @@ impl Hasher for Same {
 
 /// A path and its hash.
 #[derive(Clone, Copy)]
-pub struct At<'a> {
+pub struct HashedPath<'a> {
     /// The plain path.
     pub path: &'a [u8],
     /// Its hash in this process.
     pub hash: u64,
 }
 
-impl<'a> At<'a> {
+impl<'a> HashedPath<'a> {
     /// Hashes a plain path.
     #[must_use]
     pub fn of(path: &'a [u8]) -> Self {
@@ -121,7 +121,7 @@ impl PathState {
 impl Stack {
     /// Returns the state of a path; `None` where it does not exist or was deleted.
     #[must_use]
-    pub fn state(&self, at: At<'_>) -> Option<PathState> {
+    pub fn state(&self, at: HashedPath<'_>) -> Option<PathState> {
         let state = *self.paths.get(&at.hash)?;
         let since = |map: &Map<u16>, hash| map.get(&hash).is_some_and(|by| *by > state.layer());
         if since(&self.deleted, at.hash) {
@@ -139,7 +139,7 @@ impl Stack {
 
     /// Returns whether the layers below `layer` have a path.
     #[must_use]
-    pub fn is_below(&self, layer: u16, at: At<'_>) -> bool {
+    pub fn is_below(&self, layer: u16, at: HashedPath<'_>) -> bool {
         self.state(at).is_some_and(|state| state.is_below(layer))
     }
 
@@ -147,25 +147,26 @@ impl Stack {
     #[must_use]
     pub fn is_through_link(&self, path: &[u8]) -> bool {
         folders(path).any(|folder| {
-            self.state(At::of(folder)).is_some_and(|state| state.kind() == PathKind::Symlink)
+            self.state(HashedPath::of(folder))
+                .is_some_and(|state| state.kind() == PathKind::Symlink)
         })
     }
 
     /// Returns the last layer that had a path, also if it was deleted since.
     #[must_use]
-    pub fn last(&self, at: At<'_>) -> Option<u16> {
+    pub fn last(&self, at: HashedPath<'_>) -> Option<u16> {
         self.paths.get(&at.hash).map(|state| state.layer())
     }
 
     /// Returns whether `layer` is the last one that deleted a path.
     #[must_use]
-    pub fn is_deleted_by(&self, layer: u16, at: At<'_>) -> bool {
+    pub fn is_deleted_by(&self, layer: u16, at: HashedPath<'_>) -> bool {
         self.deleted.get(&at.hash) == Some(&layer)
     }
 
     /// Returns whether `layer` is the last one that emptied a directory.
     #[must_use]
-    pub fn is_emptied_by(&self, layer: u16, at: At<'_>) -> bool {
+    pub fn is_emptied_by(&self, layer: u16, at: HashedPath<'_>) -> bool {
         self.emptied.get(&at.hash) == Some(&layer)
     }
 
@@ -173,7 +174,7 @@ impl Stack {
     pub fn put(
         &mut self,
         layer: u16,
-        at: At<'_>,
+        at: HashedPath<'_>,
         kind: PathKind,
         size: u64,
         before: Option<PathState>,
@@ -183,12 +184,12 @@ impl Stack {
     }
 
     /// Notes that a layer deletes a path with everything below it, or has something other than a directory there.
-    pub fn delete(&mut self, layer: u16, at: At<'_>) {
+    pub fn delete(&mut self, layer: u16, at: HashedPath<'_>) {
         self.deleted.insert(at.hash, layer);
     }
 
     /// Notes that a layer empties a directory of what the lower layers have in it.
-    pub fn empty(&mut self, layer: u16, at: At<'_>) {
+    pub fn empty(&mut self, layer: u16, at: HashedPath<'_>) {
         self.emptied.insert(at.hash, layer);
     }
 }

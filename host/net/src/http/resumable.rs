@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 
 use super::failure::Failure;
 use super::resume_state::ResumeState;
-use super::retry::Budget;
+use super::retry::RetryBudget;
 use super::wire::{Answer, Wire};
 use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
@@ -27,7 +27,7 @@ pub(crate) trait DownloadSource {
     fn promised(&self) -> Option<(u64, Digest)>;
 
     /// Requests the bytes that are missing in `state` (RFC 9110, 14.2). The server may answer with all bytes.
-    async fn request(&mut self, state: &ResumeState, budget: &mut Budget) -> Result<Answer>;
+    async fn request(&mut self, state: &ResumeState, budget: &mut RetryBudget) -> Result<Answer>;
 
     /// Returns what to do when a body ends properly, but before the promised size.
     fn on_short_body(&self) -> OnShortBody;
@@ -76,7 +76,7 @@ pub(crate) enum OnUnterminated {
 pub(crate) struct ResumableDownload<S> {
     source: S,
     state: ResumeState,
-    budget: Budget,
+    budget: RetryBudget,
     answer: Option<Answer>,
     /// The outcome, once there is one.
     end: Option<Result<()>>,
@@ -85,7 +85,7 @@ pub(crate) struct ResumableDownload<S> {
 impl<S: DownloadSource> ResumableDownload<S> {
     /// Returns a download. Nothing is requested before the first call of [`Self::next`].
     pub(crate) fn new(source: S) -> Self {
-        let budget = Budget::new(&source.wire().settings);
+        let budget = RetryBudget::new(&source.wire().settings);
         Self { source, state: ResumeState::default(), budget, answer: None, end: None }
     }
 

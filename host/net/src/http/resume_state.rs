@@ -6,7 +6,7 @@ use bytes::{Buf as _, Bytes};
 
 use reqwest::header::{CONTENT_RANGE, HeaderValue};
 
-use super::retry::Budget;
+use super::retry::RetryBudget;
 use super::wire::Answer;
 use occystrap_base::oci::{Digest, Hasher};
 
@@ -125,7 +125,7 @@ impl ResumeState {
     }
 
     /// Adds bytes.
-    pub(crate) fn add(&mut self, chunk: &Bytes, budget: &mut Budget) {
+    pub(crate) fn add(&mut self, chunk: &Bytes, budget: &mut RetryBudget) {
         self.hasher.update(chunk);
         self.size = self.with(chunk);
         if self.size - self.mark >= PROGRESS {
@@ -142,7 +142,8 @@ mod tests {
 
     /// Ends answers early, each after some new bytes, or after `skipped` bytes that were received before.
     fn same_end(answers: &[(u64, u64)]) -> Option<u64> {
-        let (mut arrived, mut budget) = (ResumeState::default(), Budget::new(&Settings::default()));
+        let (mut arrived, mut budget) =
+            (ResumeState::default(), RetryBudget::new(&Settings::default()));
         for (start, bytes) in answers {
             arrived.resume(*start);
             let chunk = Bytes::from(vec![0; *bytes as usize]);

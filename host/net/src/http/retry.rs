@@ -26,13 +26,13 @@ const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_DOUBLINGS: u32 = 10;
 
 /// Attempts that are left for one piece of work.
-pub(crate) struct Budget {
+pub(crate) struct RetryBudget {
     allowed: u32,
     used: u32,
     backoff: Duration,
 }
 
-impl Budget {
+impl RetryBudget {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self { allowed: settings.retries, used: 0, backoff: settings.backoff }
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn waits_double_with_jitter_up_to_the_longest() {
-        let mut budget = Budget::new(&Settings::default());
+        let mut budget = RetryBudget::new(&Settings::default());
         assert_eq!(budget.backoff(0.0), Duration::from_millis(250));
         assert_eq!(budget.backoff(1.0), Duration::from_millis(500));
         budget.used = 2;

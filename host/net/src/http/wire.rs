@@ -18,7 +18,7 @@ use super::minimum_rate::MinimumRate;
 use super::pace::Pace;
 use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
-use super::retry::{Budget, LONGEST_RETRY_AFTER, is_passing, retry_after};
+use super::retry::{LONGEST_RETRY_AFTER, RetryBudget, is_passing, retry_after};
 use super::settings::Settings;
 use super::traffic::PullsLeft;
 use occystrap_base::cancel::Cancel;
@@ -120,7 +120,7 @@ impl Wire {
         &self,
         call: &Call,
         authorization: Option<&HeaderValue>,
-        budget: &mut Budget,
+        budget: &mut RetryBudget,
     ) -> Result<Answer> {
         loop {
             match self.attempt(call, authorization).await {
@@ -130,8 +130,8 @@ impl Wire {
         }
     }
 
-    /// Waits before the next attempt: [`Budget::pause`].
-    pub(crate) async fn pause(&self, budget: &mut Budget, failure: Failure) -> Result<()> {
+    /// Waits before the next attempt: [`RetryBudget::pause`].
+    pub(crate) async fn pause(&self, budget: &mut RetryBudget, failure: Failure) -> Result<()> {
         budget.pause(failure, &self.counters, &self.cancel).await
     }
 

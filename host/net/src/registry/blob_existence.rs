@@ -11,7 +11,7 @@ use super::blob_part::{BlobPart, ContentRange};
 use super::manifest_headers::ACCEPT_CODING;
 use super::repository::{PLAIN, Repository, unexpected};
 use crate::http::failure::Failure;
-use crate::http::retry::{Budget, is_passing};
+use crate::http::retry::{RetryBudget, is_passing};
 use crate::http::wire::{Answer, Call, WRONG_CODING};
 use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Hasher;
@@ -86,7 +86,7 @@ struct ExistenceCheck<'a> {
 impl ExistenceCheck<'_> {
     async fn run(&self) -> Result<Option<u64>> {
         let wire = self.repository.wire();
-        let mut budget = Budget::new(&wire.settings);
+        let mut budget = RetryBudget::new(&wire.settings);
         let head = match self.reads {
             // A promised size says where the last byte is.
             true if self.promised.is_some() => None,
@@ -166,7 +166,7 @@ impl ExistenceCheck<'_> {
     }
 
     /// Requests HEAD. Returns `None` when the blob is missing, else the length in the answer, where it has one.
-    async fn head(&self, budget: &mut Budget) -> Result<Option<Option<u64>>> {
+    async fn head(&self, budget: &mut RetryBudget) -> Result<Option<Option<u64>>> {
         let answer = match self.repository.ask(&self.call(Method::HEAD, None), budget).await {
             // A storage host refuses HEAD when its URL is signed for GET.
             Err(error) if error.kind() == Kind::Auth => return Ok(Some(None)),
@@ -190,7 +190,7 @@ impl ExistenceCheck<'_> {
     /// GET follows in any case. Errors when the user interrupts.
     async fn hint(&self) -> Result<Option<u64>> {
         let call = self.call(Method::HEAD, None);
-        match self.repository.send(&call, &mut Budget::none()).await {
+        match self.repository.send(&call, &mut RetryBudget::none()).await {
             Ok(answer) if answer.status() == StatusCode::OK && !answer.is_gzip() => {
                 Ok(answer.length().filter(|length| *length > 0))
             }
@@ -199,7 +199,7 @@ impl ExistenceCheck<'_> {
         }
     }
 
-    async fn ask(&self, part: BlobPart, budget: &mut Budget) -> Result<Answer> {
+    async fn ask(&self, part: BlobPart, budget: &mut RetryBudget) -> Result<Answer> {
         let mut call = self.call(Method::GET, part.header()?);
         call.takes_faults = self.may_ask_whole(part);
         self.repository.send(&call, budget).await

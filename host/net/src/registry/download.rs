@@ -15,7 +15,7 @@ use super::manifest_headers::ACCEPT_CODING;
 use super::repository::{PLAIN, Repository, named, unexpected};
 use crate::http::resumable::{DownloadSource, OnShortBody, OnUnterminated, ResumableDownload};
 use crate::http::resume_state::ResumeState;
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Answer, Call, WRONG_CODING, Wire};
 use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::{Descriptor, Digest};
@@ -93,7 +93,7 @@ impl Repository {
         let range = HeaderValue::try_from(format!("bytes={start}-"))
             .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
         call.headers.insert(RANGE, range);
-        let mut budget = Budget::none();
+        let mut budget = RetryBudget::none();
         let mut answer = self.send(&call, &mut budget).await?;
         if answer.status() != StatusCode::PARTIAL_CONTENT {
             return Err(unexpected(&place(), &answer, answer.status()));
@@ -117,7 +117,7 @@ struct BlobSource {
 }
 
 impl BlobSource {
-    async fn send(&self, state: &ResumeState, budget: &mut Budget) -> Result<Answer> {
+    async fn send(&self, state: &ResumeState, budget: &mut RetryBudget) -> Result<Answer> {
         let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
         // There is no range after the last byte.
         let is_complete = state.size() == self.what.size;
@@ -166,7 +166,7 @@ impl DownloadSource for BlobSource {
         Some((self.what.size, self.what.digest))
     }
 
-    async fn request(&mut self, state: &ResumeState, budget: &mut Budget) -> Result<Answer> {
+    async fn request(&mut self, state: &ResumeState, budget: &mut RetryBudget) -> Result<Answer> {
         let answer = self.send(state, budget).await?;
         if !answer.status().is_success() || !answer.is_gzip() {
             return Ok(answer);

@@ -13,7 +13,7 @@ use super::manifest_headers::{self, digest_or_not};
 use super::repository::{Repository, named};
 use super::scope;
 use crate::http::redirect;
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Answer, Call, Moves};
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::digest::Digest;
@@ -61,7 +61,7 @@ impl Repository {
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         // A server error is an answer: an upload costs less than many retries.
         let call = Call { takes_faults: true, ..Call::new(Method::POST, url, empty()) };
-        let mut budget = Budget::new(&self.wire().settings);
+        let mut budget = RetryBudget::new(&self.wire().settings);
         let answer = both.send(&call, &mut budget).await?;
         tracing::debug!(%digest, from, status = answer.status().as_u16(), "mount");
         match answer.status() {
@@ -97,7 +97,7 @@ impl Repository {
         }
         let Ok(pass) = self.pass().await else { return };
         let call = Call { foreign: true, ..Call::new(Method::DELETE, upload, empty()) };
-        let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut Budget::none()).await;
+        let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut RetryBudget::none()).await;
     }
 
     /// Returns whether clients of the registry get exactly these bytes, with this media type, by `target` and by their
@@ -109,7 +109,7 @@ impl Repository {
         call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
         let found = async {
             // Most tags are new, and registries that limit manifest requests do not count HEAD.
-            let head = self.send(&call, &mut Budget::none()).await?;
+            let head = self.send(&call, &mut RetryBudget::none()).await?;
             let named = head.header("docker-content-digest");
             if head.status() != StatusCode::OK || named.is_some_and(|named| named != digest) {
                 return Ok::<bool, Error>(false);
@@ -172,7 +172,7 @@ impl Repository {
             moves: Moves::WithinHost,
             ..Call::new(Method::PUT, url, headers)
         };
-        let mut budget = Budget::new(&self.wire().settings);
+        let mut budget = RetryBudget::new(&self.wire().settings);
         let mut answer =
             self.ask(&call, &mut budget).await.map_err(|error| named(error, &place))?;
         if answer.status().is_success() {

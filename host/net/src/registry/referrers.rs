@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
 
 use super::repository::{Repository, named, unexpected};
-use crate::http::retry::{Budget, is_passing};
+use crate::http::retry::{RetryBudget, is_passing};
 use crate::http::wire::Call;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, RawDescriptor};
@@ -224,7 +224,7 @@ impl Repository {
             let mut call = Call::get(url);
             call.foreign = true;
             call.headers.insert(ACCEPT, HeaderValue::from_static(OCI_INDEX));
-            let mut budget = Budget::new(&self.wire().settings);
+            let mut budget = RetryBudget::new(&self.wire().settings);
             let sent = self.send(&call, &mut budget).await;
             let mut answer = sent.map_err(|error| self.named_or_auth(error, &place))?;
             match answer.status() {

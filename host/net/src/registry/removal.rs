@@ -9,7 +9,7 @@ use super::error_body::ErrorBody;
 use super::push::empty;
 use super::repository::{Repository, named, unexpected};
 use super::scope;
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::Call;
 use occystrap_base::error::Result;
 use occystrap_base::oci::Digest;
@@ -44,7 +44,7 @@ impl Repository {
     async fn delete(&self, path: &str, place: &str) -> Result<Removal> {
         let repository = self.widened(&scope::delete(self.name()));
         let call = Call::new(Method::DELETE, self.url(path), empty());
-        let mut budget = Budget::new(&self.wire().settings);
+        let mut budget = RetryBudget::new(&self.wire().settings);
         let mut answer =
             repository.ask(&call, &mut budget).await.map_err(|error| named(error, place))?;
         let status = answer.status();

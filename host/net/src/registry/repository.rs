@@ -17,7 +17,7 @@ use super::session::{AuthSession, Pass, Sessions, usable};
 use crate::http::failure::Failure;
 use crate::http::peer::Peer;
 use crate::http::resume_state::Ends;
-use crate::http::retry::{Budget, is_passing};
+use crate::http::retry::{RetryBudget, is_passing};
 use crate::http::wire::{Answer, Call, Wire};
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::digest::Digest;
@@ -215,7 +215,7 @@ impl Repository {
         call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
         call.headers
             .insert(ACCEPT_ENCODING, HeaderValue::from_static(manifest_headers::ACCEPT_CODING));
-        let mut budget = Budget::new(&self.0.wire.settings);
+        let mut budget = RetryBudget::new(&self.0.wire.settings);
         let mut ends = Ends::default();
         loop {
             let mut answer =
@@ -255,7 +255,7 @@ impl Repository {
     }
 
     /// Makes a call with the authentication that the registry requests. A status of 401 or 403 is an error.
-    pub(super) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
+    pub(super) async fn send(&self, call: &Call, budget: &mut RetryBudget) -> Result<Answer> {
         let answer = self.ask(call, budget).await?;
         match answer.status() {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.auth_error().await),
@@ -266,7 +266,7 @@ impl Repository {
     /// Makes a call as [`Self::send`], but returns an answer of the registry with the status 401 or 403 as well. Some
     /// answers may be sent only to users without a login: 401 without a challenge, 403 and 404. They count only when
     /// the user has no login, or when the registry does not accept it.
-    pub(super) async fn ask(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
+    pub(super) async fn ask(&self, call: &Call, budget: &mut RetryBudget) -> Result<Answer> {
         let mut renewed = false;
         // The answer to the request without a login.
         let mut anonymous = None;

@@ -21,7 +21,7 @@ use reqwest::{Method, StatusCode};
 
 use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::repository::{Repository, named};
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::Call;
 use occystrap_base::error::{Error, FaultOrigin, Kind, Result, Side};
 use occystrap_base::oci::Digest;
@@ -190,7 +190,7 @@ impl Repository {
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
         call.method = Method::HEAD;
         call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
-        let mut budget = Budget::new(&self.wire().settings);
+        let mut budget = RetryBudget::new(&self.wire().settings);
         let answer = self.send(&call, &mut budget).await.map_err(|error| named(error, place))?;
         match answer.status() {
             StatusCode::METHOD_NOT_ALLOWED => Ok(None),

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::manifest_headers;
 use super::repository::{Repository, named, unexpected};
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Answer, Call};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
@@ -104,7 +104,7 @@ impl Repository {
         let is_own = url.query() == Some(&format!("n={PAGE}"));
         let mut call = Call::get(url);
         call.foreign = true;
-        let mut budget = Budget::new(&self.wire().settings);
+        let mut budget = RetryBudget::new(&self.wire().settings);
         let answer = self
             .send(&call, &mut budget)
             .await
@@ -167,7 +167,7 @@ impl Repository {
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
         call.method = reqwest::Method::HEAD;
         call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
-        let mut budget = Budget::new(&self.wire().settings);
+        let mut budget = RetryBudget::new(&self.wire().settings);
         let answer = self
             .send(&call, &mut budget)
             .await

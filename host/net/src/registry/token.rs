@@ -20,7 +20,7 @@ use super::credential::Credential;
 use super::login::{self, Login, member};
 use super::scope;
 use crate::http::redirect::{authority, other_scheme};
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Call, Wire};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::secret::{self, Secret};
@@ -90,7 +90,7 @@ pub(super) async fn fetch(
     let scope = scope::asked(challenge.parameter("scope"), scope);
     let (call, authorization) =
         request(url, challenge.parameter("service"), &scope, credential.login.as_ref())?;
-    let mut budget = Budget::new(&wire.settings);
+    let mut budget = RetryBudget::new(&wire.settings);
     loop {
         let mut answer = wire.exchange(&call, authorization.as_ref(), &mut budget).await?;
         if !answer.status().is_success() {

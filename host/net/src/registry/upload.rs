@@ -15,7 +15,7 @@ use super::push::{check_stored, empty};
 use super::repository::Repository;
 use super::streamed_request::{Progress, StreamedAnswer, StreamedBody};
 use crate::http::failure::Failure;
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Call, Moves};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Descriptor;
@@ -47,7 +47,7 @@ impl Repository {
             place: &place,
             chunk_size: options.chunk_size.filter(|size| *size > 0),
             reader: BodyReader::new(body, what)?,
-            budget: Budget::new(&self.wire().settings),
+            budget: RetryBudget::new(&self.wire().settings),
             progress: &progress,
             listens: false,
             in_parts: false,
@@ -79,7 +79,7 @@ struct Upload<'a> {
     place: &'a str,
     chunk_size: Option<u64>,
     reader: BodyReader<'a>,
-    budget: Budget,
+    budget: RetryBudget,
     progress: Progress<'a>,
     /// Whether the last connection broke.
     listens: bool,

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::challenge::{Challenge, challenges};
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Call, Wire};
 use occystrap_base::error::{Kind, Result};
 
@@ -22,7 +22,7 @@ impl VersionCheck {
             let mut url = endpoint.clone();
             url.set_path("/v2/");
             let call = Call::get(url);
-            match wire.exchange(&call, None, &mut Budget::new(&wire.settings)).await {
+            match wire.exchange(&call, None, &mut RetryBudget::new(&wire.settings)).await {
                 // A challenge of another host does not concern the login at this one.
                 Ok(answer) if answer.elsewhere || answer.status() != StatusCode::UNAUTHORIZED => {
                     Ok(Vec::new())

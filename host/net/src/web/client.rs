@@ -14,7 +14,7 @@ use super::allow::{Allow, has_login};
 use super::netrc::Netrc;
 use crate::http::failure::Failure;
 use crate::http::redirect::authority;
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Answer, Call, Wire};
 use crate::registry::Body;
 use crate::registry::body::BodyReader;
@@ -99,8 +99,8 @@ impl WebClient {
         repeat: Repeat,
     ) -> Result<Answer> {
         let mut budget = match repeat {
-            Repeat::Yes => Budget::new(&self.wire.settings),
-            Repeat::No => Budget::none(),
+            Repeat::Yes => RetryBudget::new(&self.wire.settings),
+            Repeat::No => RetryBudget::none(),
         };
         self.ask_within(method, url, headers, body, &mut budget).await
     }
@@ -112,7 +112,7 @@ impl WebClient {
         url: &Url,
         headers: HeaderMap,
         body: Option<Bytes>,
-        budget: &mut Budget,
+        budget: &mut RetryBudget,
     ) -> Result<Answer> {
         let call = Call::new(method, url.clone(), headers);
         let mut call = Call { body, foreign: self.is_for_layers, ..call };
@@ -175,7 +175,7 @@ impl WebClient {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<()> {
         let mut reader = BodyReader::new(body, what)?;
-        let mut budget = Budget::new(&self.wire.settings);
+        let mut budget = RetryBudget::new(&self.wire.settings);
         let mut listens = false;
         let (method, headers) = (Method::PUT, headers.clone());
         let call = Call::new(method, url.clone(), headers);

@@ -14,7 +14,7 @@ use url::Url;
 use super::client::{WebClient, status_error_at};
 use crate::http::resumable::{DownloadSource, OnShortBody, OnUnterminated, ResumableDownload};
 use crate::http::resume_state::ResumeState;
-use crate::http::retry::Budget;
+use crate::http::retry::RetryBudget;
 use crate::http::wire::{Answer, Wire};
 use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
@@ -84,7 +84,7 @@ impl DownloadSource for UrlSource {
         self.promised
     }
 
-    async fn request(&mut self, state: &ResumeState, budget: &mut Budget) -> Result<Answer> {
+    async fn request(&mut self, state: &ResumeState, budget: &mut RetryBudget) -> Result<Answer> {
         let headers = state.range().map(|range| (RANGE, range)).into_iter().collect::<HeaderMap>();
         self.client.ask_within(Method::GET, &self.url, headers, None, budget).await
     }

@@ -14,7 +14,7 @@ use super::planned_layer::{Form, LayerFile, PlannedLayer};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::files::{Hashed, Spooled};
 use occystrap_base::oci::Compression;
 use occystrap_layer::blob::{Stored, as_stored, encoded, uncompressed, write_error};
@@ -55,7 +55,7 @@ pub(super) fn adopt_own(planned: &PlannedLayer, directory: &Dir) -> Option<Layer
 /// cannot copy between these two file systems.
 pub(super) fn copy_own(
     planned: &PlannedLayer,
-    to: &Unnamed,
+    to: &UnnamedFile,
     at: u64,
     cancel: &Cancel,
 ) -> Result<Option<Hashed>> {
@@ -75,7 +75,7 @@ pub(super) fn copy_own(
 pub(super) fn move_layer(
     planned: &PlannedLayer,
     stored: Stored,
-    file: &Unnamed,
+    file: &UnnamedFile,
     at: u64,
     context: &Context,
 ) -> Result<Hashed> {
@@ -102,7 +102,7 @@ pub(super) enum CopyError {
 /// Lets the kernel copy a file's first `size` bytes to `at` in another.
 pub(super) fn copy(
     from: &File,
-    to: &Unnamed,
+    to: &UnnamedFile,
     at: u64,
     size: u64,
     cancel: &Cancel,

@@ -29,13 +29,13 @@ use crate::receipt::Published;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::replace;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 
 /// Publishes files into a directory that exists. The caller holds its lock.
 pub fn into_existing(
     destination: &Destination,
     root: Arc<Dir>,
-    files: Vec<(String, Unnamed)>,
+    files: Vec<(String, UnnamedFile)>,
     terms: &Terms,
     durable: bool,
 ) -> Result<()> {
@@ -55,7 +55,7 @@ pub fn into_new(
     destination: &Destination,
     folder: Arc<Dir>,
     missing: PathBuf,
-    files: Vec<(String, Unnamed)>,
+    files: Vec<(String, UnnamedFile)>,
     terms: &Terms,
     durable: bool,
 ) -> Result<()> {
@@ -101,7 +101,7 @@ fn removed(new: NewDirectory, destination: &Destination, error: Error) -> Error 
 pub fn one_file(
     destination: &Destination,
     name: &str,
-    file: Unnamed,
+    file: UnnamedFile,
     terms: &Terms,
     durable: bool,
 ) -> Result<()> {

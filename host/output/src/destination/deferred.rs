@@ -11,7 +11,7 @@ use super::planned_layer::PlannedLayer;
 use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Hashed;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_layer::blob::Stored;
 use occystrap_net::context::Context;
 
@@ -30,7 +30,7 @@ pub struct DeferredLayer {
 }
 
 impl DeferredLayer {
-    fn keep(self, file: &Unnamed, at: u64) -> Result<Hashed> {
+    fn keep(self, file: &UnnamedFile, at: u64) -> Result<Hashed> {
         let moved = move_layer(&self.planned, self.stored, file, at, &self.context);
         self.planned.progress.finish();
         let moved = moved?;
@@ -51,7 +51,10 @@ pub(super) fn workers(layers: usize, context: &Context) -> usize {
 
 /// Moves every layer to its offset in a file, side by side, and returns what was written at each offset. The first
 /// failure ends all.
-pub fn keep_all(promises: Vec<(u64, DeferredLayer)>, file: &Unnamed) -> Result<Vec<(u64, Hashed)>> {
+pub fn keep_all(
+    promises: Vec<(u64, DeferredLayer)>,
+    file: &UnnamedFile,
+) -> Result<Vec<(u64, Hashed)>> {
     let Some((_, first)) = promises.first() else { return Ok(Vec::new()) };
     let (cancel, workers) = (first.context.cancel.clone(), workers(promises.len(), &first.context));
     let mut promises = promises;
@@ -100,7 +103,7 @@ mod tests {
     use occystrap_base::files::Section;
     use occystrap_base::oci::{Compression, Digest};
     use occystrap_base::terminal::progress::LayerProgress;
-    use occystrap_layer::blob::feed::{Feed, FeedReader, Turns};
+    use occystrap_layer::blob::feed::{Feed, FeedReader, FeedTurns};
     use occystrap_layer::image::Layer;
 
     struct Bench {
@@ -120,10 +123,10 @@ mod tests {
             context.with_temp_dir(self.folder.path())
         }
 
-        fn file(&self) -> Unnamed {
+        fn file(&self) -> UnnamedFile {
             let authority = cap_std::ambient_authority();
             let folder = cap_std::fs::Dir::open_ambient_dir(self.folder.path(), authority);
-            Unnamed::create(&Arc::new(folder.unwrap())).unwrap()
+            UnnamedFile::create(&Arc::new(folder.unwrap())).unwrap()
         }
 
         /// A plain layer that says it has `size` bytes.
@@ -172,7 +175,7 @@ mod tests {
         // Smaller than the other, whose turn comes even where there is one core.
         let mut waits = bench.promise(b"it", 2, &context);
         // A download that never gets a byte.
-        let feed = Feed::new(Turns::new(bench.folder.path().to_owned()));
+        let feed = Feed::new(FeedTurns::new(bench.folder.path().to_owned()));
         waits.stored = Stored::fed(FeedReader::new(feed), "it".to_owned(), &context.cancel);
         let mut wrong = bench.promise(b"bytes", 5, &context);
         wrong.planned.layer.diff_id = Digest::of(b"others");

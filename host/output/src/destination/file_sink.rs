@@ -11,7 +11,7 @@ use super::deferred::{DeferredLayer, keep_all};
 use crate::receipt::{Extent, WrittenFile};
 use occystrap_base::error::Error;
 use occystrap_base::files::Hashed;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::limits;
 use occystrap_base::oci::{Digest, Hasher};
 
@@ -25,7 +25,7 @@ const PENDING: usize = 64 * 1024;
 /// A write to a file.
 pub struct FileSink {
     path: String,
-    file: Unnamed,
+    file: UnnamedFile,
     position: u64,
     extents: Vec<Extent>,
     /// Reserved and not yet filled: offset and length.
@@ -67,7 +67,7 @@ impl From<io::Error> for SinkError {
 impl FileSink {
     /// Starts to write `path`, into a file without a name.
     #[must_use]
-    pub fn new(path: String, file: Unnamed) -> Self {
+    pub fn new(path: String, file: UnnamedFile) -> Self {
         let (extents, gaps, promises) = (Vec::new(), Vec::new(), Vec::new());
         Self { path, file, position: 0, extents, gaps, promises, run: None }
     }
@@ -140,7 +140,7 @@ impl FileSink {
 
     /// Returns the file that content is moved into.
     #[must_use]
-    pub fn file(&self) -> &Unnamed {
+    pub fn file(&self) -> &UnnamedFile {
         &self.file
     }
 
@@ -184,7 +184,7 @@ impl FileSink {
     }
 
     /// Takes a file that has the content already.
-    pub fn adopt(&mut self, file: Unnamed, moved: Hashed) -> Result<(), SinkError> {
+    pub fn adopt(&mut self, file: UnnamedFile, moved: Hashed) -> Result<(), SinkError> {
         self.file = file;
         self.after_content(moved)
     }
@@ -196,7 +196,7 @@ impl FileSink {
     }
 
     /// Completes the write, and returns the file and what was written.
-    pub fn finish(mut self) -> Result<(WrittenFile, Unnamed), SinkError> {
+    pub fn finish(mut self) -> Result<(WrittenFile, UnnamedFile), SinkError> {
         self.end_run()?;
         if !self.gaps.is_empty() || !self.promises.is_empty() {
             return Err(SinkError::State);
@@ -233,7 +233,7 @@ mod tests {
     fn sink() -> (tempfile::TempDir, FileSink) {
         let folder = tempfile::tempdir().unwrap();
         let dir = cap_std::fs::Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority());
-        let file = Unnamed::create(&Arc::new(dir.unwrap())).unwrap();
+        let file = UnnamedFile::create(&Arc::new(dir.unwrap())).unwrap();
         (folder, FileSink::new("x".into(), file))
     }
 

@@ -18,7 +18,7 @@ use occystrap_base::files::Hashed;
 use occystrap_base::files::Section;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::scratch;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::oci::{Compression, Descriptor, Digest};
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_layer::blob::{Decoder, Stored, checked, from_io, open_one, write_error};
@@ -281,7 +281,7 @@ impl LayerBlob {
             }
             State::Waiting(stored) | State::Promised(stored, ..) => {
                 let file = match near {
-                    Some(destination) => Unnamed::create(destination.anchor()),
+                    Some(destination) => UnnamedFile::create(destination.anchor()),
                     None => scratch::unnamed(&self.context.temp_dir),
                 };
                 let file = file.map_err(|cause| scratch_failed(&cause))?;
@@ -302,7 +302,7 @@ impl LayerBlob {
         }
     }
 
-    fn fetch(&self, stored: Stored, file: &Unnamed, at: u64) -> Result<Hashed> {
+    fn fetch(&self, stored: Stored, file: &UnnamedFile, at: u64) -> Result<Hashed> {
         move_layer(&self.planned, stored, file, at, &self.context)
     }
 

@@ -15,7 +15,7 @@ use super::uploads::Uploads;
 use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::scratch;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 
 /// A session's writes, to be made visible together or not at all.
 pub enum Pending {
@@ -127,7 +127,7 @@ impl Pending {
     /// Returns a file that is gone with the session, for what a plugin that only plans writes; `None` for one that
     /// writes an image.
     #[must_use]
-    pub fn scratch(&self) -> Option<Result<Unnamed>> {
+    pub fn scratch(&self) -> Option<Result<UnnamedFile>> {
         let Self::Plan(PlanOnly { temp_dir, .. }) = self else { return None };
         Some(scratch::create_unnamed(temp_dir))
     }

@@ -1,7 +1,7 @@
 //! A layer that a plugin takes, and the form in which it takes the layer: what [`super::prefetch`] is given.
 
 use occystrap_base::files::Hashed;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::oci::Compression;
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_layer::image::Layer;
@@ -18,7 +18,7 @@ pub enum Form {
 }
 
 /// A file that holds one layer in the form asked for, and the size and digest of what was written into it.
-pub type LayerFile = (Unnamed, Hashed);
+pub type LayerFile = (UnnamedFile, Hashed);
 
 /// A layer that the plugin takes.
 #[derive(Clone)]

@@ -26,7 +26,7 @@ use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::scratch;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_layer::blob::{Stored, open};
 use occystrap_layer::image::Content;
 use occystrap_net::context::Context;
@@ -212,7 +212,7 @@ fn fetch(
     if let Some(adopted) = adopt_own(planned, destination.anchor()) {
         return Ok(adopted);
     }
-    let file = Unnamed::create(destination.anchor()).map_err(|cause| {
+    let file = UnnamedFile::create(destination.anchor()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;
     let moved = move_layer(planned, stored, &file, 0, context)?;

@@ -19,7 +19,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::lock::{self, Locked};
 use occystrap_base::files::replace;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::limits::LOCK_WAIT;
 
 /// Linux's `NAME_MAX`: bytes of one part of a path. File systems allow no more, some allow less.
@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 255;
 /// The finished files of a session.
 pub struct Staging {
     destination: Destination,
-    finished: Vec<(String, Unnamed)>,
+    finished: Vec<(String, UnnamedFile)>,
     /// The paths that the plugin has claimed for files, and for how many: those that it writes, and those
     /// that are held back.
     claimed: BTreeMap<String, usize>,
@@ -139,12 +139,12 @@ impl Staging {
     }
 
     /// Creates a file in the file system of the destination.
-    pub fn create(&self) -> io::Result<Unnamed> {
-        Unnamed::create(self.destination.anchor())
+    pub fn create(&self) -> io::Result<UnnamedFile> {
+        UnnamedFile::create(self.destination.anchor())
     }
 
     /// Keeps a finished file until the commit.
-    pub fn push(&mut self, path: String, file: Unnamed) {
+    pub fn push(&mut self, path: String, file: UnnamedFile) {
         self.finished.push((path, file));
     }
 

@@ -20,7 +20,7 @@ use super::site::BlockingSite;
 use super::transfers::{self, Transfers};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::scratch;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::files::{Section, hash_range};
 use occystrap_base::limits;
 use occystrap_base::oci::{Descriptor, Digest};
@@ -172,7 +172,7 @@ impl Uploads {
         &mut self,
         url: &Url,
         headers: &HeaderMap,
-        file: &Unnamed,
+        file: &UnnamedFile,
         size: u64,
     ) -> Result<Digest> {
         let failed = |cause: &_| write_error(file.file(), cause);

@@ -14,7 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use occystrap_base::files::replace;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::oci::Digest;
 
 /// Number of files. The least recently used ones are removed first. An interpreter's file has 35 MB.
@@ -52,7 +52,7 @@ impl CodeCache {
     pub fn keep(&self, key: Digest, mut code: &File) -> io::Result<()> {
         std::fs::create_dir_all(&self.0)?;
         let folder = Arc::new(Dir::open_ambient_dir(&self.0, ambient_authority())?);
-        let kept = Unnamed::create(&folder)?;
+        let kept = UnnamedFile::create(&folder)?;
         code.rewind()?;
         io::copy(&mut code, &mut kept.file())?;
         // After a power failure, truncated machine code would run.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 
-use super::clock::Clock;
+use super::guest_clock::Clock;
 use super::limiter::Limiter;
 use super::violation::{Violation, violation};
 use crate::destination::hash_memo::HashMemo;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_base::oci::{Digest, ImageName, PlatformPart};
 
 /// The exact plugin that wrote an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub struct ImageIdentity {
     /// Digest of its config; of an index, its own digest.
     pub id: Digest,
     /// The part of a multi-platform image.
-    #[serde(default, skip_serializing_if = "Part::is_whole")]
-    pub part: Part,
+    #[serde(default, skip_serializing_if = "PlatformPart::is_whole")]
+    pub part: PlatformPart,
     /// Set for an artifact with a name of its own. An artifact that an index lists is known by its manifest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub artifact: bool,

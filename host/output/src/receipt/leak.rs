@@ -5,15 +5,17 @@
 //! other things than were written. What the user typed (both URIs and the filters) may be shown.
 
 use super::{Place, Receipt, Step};
-use occystrap_base::oci::Part;
+use occystrap_base::oci::PlatformPart;
 use occystrap_base::secret;
 
 /// Returns the name of the first part of a receipt that has a secret in it.
 pub(super) fn in_receipt(receipt: &Receipt) -> Option<&'static str> {
     let image = &receipt.image;
     let part = match &image.part {
-        Part::Platform(text) | Part::Nested(text) | Part::Referrer(text) => text.as_str(),
-        Part::Whole | Part::Index => "",
+        PlatformPart::Platform(text)
+        | PlatformPart::Nested(text)
+        | PlatformPart::Referrer(text) => text.as_str(),
+        PlatformPart::Whole | PlatformPart::Index => "",
     };
     let has = |text: &str| secret::is_in(text.as_bytes());
     let tag = image.tag.as_deref().unwrap_or_default();

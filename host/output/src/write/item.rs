@@ -6,7 +6,7 @@ use super::target::Target;
 use crate::plugin::bindings::{types, writer};
 use crate::receipt::ImageIdentity;
 use occystrap_base::oci::{Digest, ImageName, Manifest};
-use occystrap_layer::image::{Content, Image, Index, Layer};
+use occystrap_layer::image::{Content, Image, ImageIndex, Layer};
 
 /// What a session is given to write.
 #[derive(Clone, Copy)]
@@ -22,7 +22,7 @@ pub enum Item<'a> {
     /// An index, and the manifests that have landed in this run.
     Index {
         /// The index.
-        index: &'a Index,
+        index: &'a ImageIndex,
         /// Whether it gets the name; others are listed themselves.
         named: bool,
         /// What was written and accepted.

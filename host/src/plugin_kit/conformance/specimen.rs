@@ -11,7 +11,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 use occystrap_base::oci::{Compression, Digest, ImageName, Manifest, Platform};
-use occystrap_layer::image::{Image, Index, Layer};
+use occystrap_layer::image::{Image, ImageIndex, Layer};
 
 /// Layer of a test image: its tar, and how it is stored.
 pub struct Sample {
@@ -127,7 +127,7 @@ pub fn image_of(
 }
 
 /// Returns an index of images.
-pub fn index(images: &[Image]) -> Index {
+pub fn index(images: &[Image]) -> ImageIndex {
     let manifests = || images.iter().filter_map(|image| Some((image, image.manifest.as_ref()?)));
     let listed = manifests().map(|(image, manifest)| {
         json!({
@@ -142,7 +142,7 @@ pub fn index(images: &[Image]) -> Index {
         "mediaType": OCI_INDEX,
         "manifests": listed.collect::<Vec<_>>(),
     });
-    Index {
+    ImageIndex {
         manifest: kept(OCI_INDEX, document.to_string()),
         children: manifests().map(|(_, manifest)| manifest.digest).collect(),
     }

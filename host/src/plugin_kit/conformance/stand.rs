@@ -8,7 +8,7 @@ use super::server::{self, Server};
 use super::specimen::{self, Sample};
 use super::{Stop, fail};
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::{Digest, Part};
+use occystrap_base::oci::{Digest, PlatformPart};
 use occystrap_base::terminal::progress::Progress;
 use occystrap_images::level::Level;
 use occystrap_layer::image::Image;
@@ -129,8 +129,8 @@ impl<'a> Stand<'a> {
             tag: image.name.tag.clone(),
             id: image.id,
             part: match handed {
-                Item::Listed(image) => Part::Platform(image.platform.to_string()),
-                _ => Part::Whole,
+                Item::Listed(image) => PlatformPart::Platform(image.platform.to_string()),
+                _ => PlatformPart::Whole,
             },
             artifact: false,
             left_out: Vec::new(),

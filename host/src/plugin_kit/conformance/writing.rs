@@ -6,7 +6,7 @@ use super::specimen::{self, Sample, small};
 use super::stand::{self, Stand};
 use super::{Stop, Verdict, fail};
 use occystrap_base::error::Kind;
-use occystrap_base::oci::{Compression, ImageName, Part};
+use occystrap_base::oci::{Compression, ImageName, PlatformPart};
 use occystrap_output::plugin::description::DestinationKind as Destination;
 use occystrap_output::receipt::ImageIdentity;
 use occystrap_output::write::item::Item;
@@ -210,7 +210,7 @@ pub fn index(stand: &Stand<'_>) -> Verdict {
         name: "app".to_owned(),
         tag: Some("1".to_owned()),
         id: index.manifest.digest,
-        part: Part::Index,
+        part: PlatformPart::Index,
         artifact: false,
         left_out: Vec::new(),
     };

@@ -14,7 +14,7 @@ use crate::verdict::flaw::{Flaw, Reason, Status};
 use crate::verdict::found::Found;
 use crate::verdict::object::{CheckedObject, Verification};
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::{Compression, Digest, ImageName, Part, config, reading};
+use occystrap_base::oci::{Compression, Digest, ImageName, PlatformPart, config, reading};
 use occystrap_images::level::Level;
 use occystrap_images::source::docker_save::{self, SavedEntry};
 use occystrap_images::source::members::{ArchiveMembers, cleaned, compression};
@@ -193,7 +193,7 @@ impl<'a> Chain<'a> {
         }
         Ok(Found {
             name,
-            part: Part::Whole,
+            part: PlatformPart::Whole,
             platform: None,
             layers: entry.layers().len(),
             bytes: self.bytes,

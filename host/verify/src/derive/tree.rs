@@ -16,7 +16,9 @@ use crate::verdict::object::{CheckedObject, Verification};
 use crate::verdict::outcome::{Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
-use occystrap_base::oci::{Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
+use occystrap_base::oci::{
+    Digest, ImageName, MOST_LAYERS, Manifest, Platform, PlatformPart, json, types,
+};
 use occystrap_images::level::Level;
 use occystrap_images::source::content_store::{DEEPEST, MOST_MANIFESTS};
 use occystrap_output::receipt::{Expectation, Role};
@@ -135,7 +137,7 @@ impl Walk<'_> {
             self.visit(entry, depth - 1)?;
         }
         let (expectations, part) =
-            ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
+            ([self.expectation(what, &manifest)], PlatformPart::index(is_root, manifest.digest));
         let it = ListedManifest { platform: None, ..what.clone() };
         self.check(&expectations, &Claims::default(), is_root, &it, part)?;
         self.check_document(&manifest);
@@ -219,7 +221,7 @@ impl Walk<'_> {
         claims: &Claims,
         is_root: bool,
         what: &ListedManifest,
-        part: Part,
+        part: PlatformPart,
     ) -> Result<()> {
         let more = if is_root { self.more } else { &[] };
         let expectations = [expectations, more].concat();
@@ -308,11 +310,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn part(&self, what: &ListedManifest, is_root: bool) -> Part {
+    fn part(&self, what: &ListedManifest, is_root: bool) -> PlatformPart {
         match (is_root, &what.platform, &what.promised) {
-            (true, _, _) => Part::Whole,
-            (false, Some(platform), _) => Part::Platform(platform.to_string()),
-            (false, None, promised) => Part::Platform(
+            (true, _, _) => PlatformPart::Whole,
+            (false, Some(platform), _) => PlatformPart::Platform(platform.to_string()),
+            (false, None, promised) => PlatformPart::Platform(
                 promised.as_ref().map_or(what.reference.clone(), |known| known.digest.short()),
             ),
         }

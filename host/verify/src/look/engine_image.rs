@@ -103,7 +103,7 @@ pub fn held(named: &EngineReader, level: Level) -> Result<Vec<Found>> {
     }));
     let objects = objects(&expectations, &Claims::default(), named, level, &memory)?;
     let verification = Verification::new(level, objects);
-    let (part, bytes) = (occystrap_base::oci::Part::Whole, image.size);
+    let (part, bytes) = (occystrap_base::oci::PlatformPart::Whole, image.size);
     Ok(vec![Found { name, part, platform: None, layers, bytes, verification }])
 }
 

@@ -18,7 +18,7 @@ use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::document::ManifestDocument;
 use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
-use occystrap_base::oci::{Digest, Part, json};
+use occystrap_base::oci::{Digest, PlatformPart, json};
 use occystrap_images::level::Level;
 use occystrap_images::source::docker_save;
 use occystrap_images::source::members::ArchiveMembers;
@@ -104,7 +104,8 @@ pub fn claims(
     // An artifact stands beside images in an index, or has its own name, which the receipt says.
     let image = &receipt.image;
     let may_be_artifact =
-        matches!(image.part, Part::Platform(_) | Part::Referrer(_)) || image.artifact;
+        matches!(image.part, PlatformPart::Platform(_) | PlatformPart::Referrer(_))
+            || image.artifact;
     let beside = format.has_manifests() && may_be_artifact;
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
     let manifest = manifest.and_then(|one| document(one, access, memory));

@@ -12,7 +12,7 @@ use crate::verdict::object::Verification;
 
 use crate::verdict::outcome::Outcome;
 use occystrap_base::error::{Error, Kind};
-use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_base::oci::{Digest, ImageName, PlatformPart};
 use occystrap_base::secret;
 use occystrap_base::terminal::size::size;
 use occystrap_net::context::Context;
@@ -73,7 +73,7 @@ pub struct ImageReport {
     /// The warnings that the user got while it was written.
     pub warnings: Vec<String>,
     #[serde(skip)]
-    pub(super) part: Part,
+    pub(super) part: PlatformPart,
     #[serde(skip)]
     pub(super) note: Option<String>,
     /// It landed, and its receipt could not be written.
@@ -95,7 +95,7 @@ impl ImageReport {
             platform: None,
             digest: None,
             kind: "image",
-            part: Part::Whole,
+            part: PlatformPart::Whole,
             status: ImageStatus::Error,
             layers: 0,
             bytes: 0,
@@ -143,8 +143,11 @@ impl ImageReport {
     #[must_use]
     pub fn of_receipt(receipt: &Receipt) -> Self {
         let platform = match &receipt.image.part {
-            Part::Platform(platform) => Some(platform.as_str()),
-            Part::Whole | Part::Index | Part::Nested(_) | Part::Referrer(_) => None,
+            PlatformPart::Platform(platform) => Some(platform.as_str()),
+            PlatformPart::Whole
+            | PlatformPart::Index
+            | PlatformPart::Nested(_)
+            | PlatformPart::Referrer(_) => None,
         };
         Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
             .about(receipt.image.part.clone(), platform)
@@ -169,11 +172,11 @@ impl ImageReport {
 
     /// Sets the part of the image, and its platform.
     #[must_use]
-    pub fn about(mut self, part: Part, platform: Option<&str>) -> Self {
+    pub fn about(mut self, part: PlatformPart, platform: Option<&str>) -> Self {
         self.kind = match &part {
-            Part::Index | Part::Nested(_) => "index",
-            Part::Referrer(_) => REFERRER,
-            Part::Whole | Part::Platform(_) => "image",
+            PlatformPart::Index | PlatformPart::Nested(_) => "index",
+            PlatformPart::Referrer(_) => REFERRER,
+            PlatformPart::Whole | PlatformPart::Platform(_) => "image",
         };
         self.platform = platform.map(str::to_owned);
         self.part = part;
@@ -260,7 +263,7 @@ impl ImageReport {
             ImageStatus::Error => return format!("{}: not moved", self.name()),
         };
         match self.part {
-            Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),
+            PlatformPart::Index | PlatformPart::Nested(_) => format!("{}: {outcome}", self.name()),
             _ => {
                 let (layers, bytes) = (self.layers, size(self.bytes));
                 let kind = if self.is_artifact() { "artifact, " } else { "" };

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::bounds::Stop;
+use super::batch_limits::Stop;
 use super::cost::{self, Purse, Spent};
 use super::grants::{Grants, Opened};
 use super::rules;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::bounds::Bounds;
+use super::batch_limits::Bounds;
 use crate::derive::store::{ListedManifest, Store};
 use crate::look::check;
 use crate::verdict::claims::Claims;

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::bounds::Stop;
+use super::batch_limits::Stop;
 use occystrap_base::error::{Error, Kind, Result, io_reason};
 use occystrap_net::http::Settings;
 use occystrap_output::destination::read_access::FolderReader;

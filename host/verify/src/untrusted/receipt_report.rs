@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::bounds::Stop;
+use super::batch_limits::Stop;
 use crate::report::{ImageStatus, ObjectReport};
 use crate::verdict::object::Verification;
 use occystrap_base::error::{Error, Kind, printable};
 use occystrap_base::limits::UNTRUSTED_PROBLEMS;
-use occystrap_base::oci::{Digest, Part};
+use occystrap_base::oci::{Digest, PlatformPart};
 use occystrap_base::terminal::summary::SummaryLine;
 use occystrap_output::receipt::Receipt;
 
@@ -90,13 +90,13 @@ impl ReceiptReport {
     ) -> Self {
         let kind = match &checked {
             _ if receipt.image.part.is_index() => "index",
-            _ if matches!(receipt.image.part, Part::Referrer(_)) => "referrer",
+            _ if matches!(receipt.image.part, PlatformPart::Referrer(_)) => "referrer",
             Ok((proof, _)) if proof.is_artifact => "artifact",
             _ => "image",
         };
         let platform = match &receipt.image.part {
-            Part::Platform(which) | Part::Nested(which) => Some(printable(which)),
-            Part::Whole | Part::Index | Part::Referrer(_) => None,
+            PlatformPart::Platform(which) | PlatformPart::Nested(which) => Some(printable(which)),
+            PlatformPart::Whole | PlatformPart::Index | PlatformPart::Referrer(_) => None,
         };
         let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
         let mut report = Self {

@@ -1,7 +1,7 @@
 //! Rules that no honest receipt breaks: nothing in it leads out of its destination, and it does not name more than an
 //! image can have.
 
-use super::bounds::Stop;
+use super::batch_limits::Stop;
 use crate::receipt::completeness::says_enough;
 use crate::receipt::format::DestinationFormat;
 use crate::verdict::flaw::Reason;

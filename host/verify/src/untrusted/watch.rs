@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bounds::Bounds;
+use super::batch_limits::Bounds;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 

@@ -11,7 +11,7 @@ use occystrap_base::error::Error;
 use occystrap_base::oci::artifact::{self, Promise};
 use occystrap_base::oci::config_type::is_config;
 use occystrap_base::oci::document::ManifestDocument;
-use occystrap_base::oci::{Digest, Part, Platform, PlatformRequest, config};
+use occystrap_base::oci::{Digest, Platform, PlatformPart, PlatformRequest, config};
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role};
 
 /// The promises of a config. They are empty where the config cannot be read, which the check of the config finds.
@@ -227,7 +227,7 @@ pub fn platform_flaw(is: &Platform, listed: &Platform) -> Flaw {
 
 /// Compares the platform under which a receipt says that an index lists the image.
 pub fn compare_listed(receipt: &Receipt, claims: &Claims, objects: &mut [CheckedObject]) {
-    let Part::Platform(listed) = &receipt.image.part else { return };
+    let PlatformPart::Platform(listed) = &receipt.image.part else { return };
     // An image that is known by its digest is listed for no platform.
     let listed =
         PlatformRequest::parse(listed).map(|listed| listed.instead_of(&Platform::unknown()));

@@ -2,7 +2,7 @@
 
 use super::flaw::Flaw;
 use super::object::{CheckedObject, Verification};
-use occystrap_base::oci::{ImageName, Part};
+use occystrap_base::oci::{ImageName, PlatformPart};
 use occystrap_images::level::Level;
 use occystrap_output::receipt::Role;
 
@@ -11,7 +11,7 @@ pub struct Found {
     /// The name of the image.
     pub name: ImageName,
     /// Which part of that image it is.
-    pub part: Part,
+    pub part: PlatformPart,
     /// The platform, where it is known.
     pub platform: Option<String>,
     /// The number of layers that its manifest lists.
@@ -29,7 +29,7 @@ impl Found {
         let mut object = CheckedObject::at(location).for_role(Role::Manifest);
         object.record(flaw);
         let verification = Verification::new(level, vec![object]);
-        let (part, platform, layers, bytes) = (Part::Whole, None, 0, 0);
+        let (part, platform, layers, bytes) = (PlatformPart::Whole, None, 0, 0);
         Self { name, part, platform, layers, bytes, verification }
     }
 }

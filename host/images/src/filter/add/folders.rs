@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use occystrap_layer::overlay::path::{MOST_LINKS, Reached, follow};
-use occystrap_layer::overlay::{Placed, Whiteout};
+use occystrap_layer::overlay::{PlacedMember, Whiteout};
 use occystrap_layer::tar::{Member, MemberKind};
 
 /// Most bytes of folders and links in memory. A large distribution has some 30,000 folders, which take 10 MB.
@@ -48,8 +48,13 @@ impl ImageFolders {
 
     /// Takes the next member of a layer, with its path in the image. Errors when more folders and links would be kept
     /// than `MOST_BYTES`.
-    pub fn see(&mut self, layer: usize, placed: Placed, member: &Member) -> Result<(), String> {
-        let Placed::At(_) = placed else { return Ok(()) };
+    pub fn see(
+        &mut self,
+        layer: usize,
+        placed: PlacedMember,
+        member: &Member,
+    ) -> Result<(), String> {
+        let PlacedMember::At(_) = placed else { return Ok(()) };
         match Whiteout::of(&member.path) {
             Some(Whiteout::Of(gone)) => {
                 self.drop_below(layer, &gone);

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use super::key;
 use super::links::{Becomes, Span};
-use super::placed::Placed;
 use super::sort::{Merge, Record, Slice, Sorted};
 use super::spell::SYMLINK_MODE;
+use super::spooled_member::SpooledMember;
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::into_io;
 use occystrap_layer::tar::writer::head;
 use occystrap_layer::tar::{BLOCK, Member, MemberKind, TarReader};
 
 /// The parts of a layer that is assembled.
-pub struct Parts<'a> {
+pub struct LayerParts<'a> {
     /// The members in the spool, in their order.
     pub members: &'a Sorted,
     /// What some members become.
@@ -49,7 +49,7 @@ enum Piece {
 
 impl<'a> Assembled<'a> {
     /// Begins to assemble a layer. Errors when a temporary file cannot be read.
-    pub fn new(parts: &Parts<'a>) -> Result<Self> {
+    pub fn new(parts: &LayerParts<'a>) -> Result<Self> {
         let read = |sorted: Option<&'a Sorted>| sorted.map(Sorted::read).transpose();
         let mut assembled = Self {
             members: parts.members.read()?,
@@ -82,7 +82,7 @@ impl<'a> Assembled<'a> {
             self.is_ended = true;
             return Ok(());
         };
-        let placed = Placed::of(&value);
+        let placed = SpooledMember::of(&value);
         if !placed.is_live {
             return Ok(());
         }

@@ -4,8 +4,8 @@
 //! to none.
 
 use super::key;
-use super::placed::{Placed, hidden_parts};
 use super::sort::{Merge, Sorted};
+use super::spooled_member::{SpooledMember, hidden_parts};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::MemberKind;
 
@@ -30,7 +30,7 @@ pub fn check(links: &Sorted, members: &Sorted, hidden: &Sorted, place: &str) -> 
 /// Returns the next member that replaces something.
 fn next_member(members: &mut Merge<'_>) -> Result<Option<End>> {
     while let Some((numbered, value)) = members.next()? {
-        let placed = Placed::of(&value);
+        let placed = SpooledMember::of(&value);
         if placed.is_live {
             let key = key::parts(&numbered).0.to_vec();
             let beneath = placed.kind != MemberKind::Directory;

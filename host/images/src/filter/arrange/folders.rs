@@ -11,8 +11,8 @@ use super::ancestry::Ancestry;
 use super::key;
 use super::links::Resolved;
 use super::lower::{self, AllThrough};
-use super::placed::{Placed, hidden_parts};
 use super::sort::{Record, Sorted, Sorter};
+use super::spooled_member::{SpooledMember, hidden_parts};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::member::Records;
 use occystrap_layer::tar::writer::head;
@@ -115,7 +115,7 @@ impl ArrangedFolders {
         let mut ancestry = Ancestry::default();
         let mut read = members.read()?;
         while let Some((numbered, value)) = read.next()? {
-            let placed = Placed::of(&value);
+            let placed = SpooledMember::of(&value);
             if !placed.is_live {
                 continue;
             }

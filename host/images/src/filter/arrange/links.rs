@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use super::placed::Placed;
 use super::sort::{Record, Sorted, Sorter};
+use super::spooled_member::SpooledMember;
 use super::{below, key};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::MemberKind;
@@ -65,7 +65,7 @@ pub fn resolve(members: &Sorted, hidden: &Sorted, folder: &Path, place: &str) ->
     let mut pending = Sorter::new(folder);
     let mut read = members.read()?;
     while let Some((numbered, value)) = read.next()? {
-        let placed = Placed::of(&value);
+        let placed = SpooledMember::of(&value);
         if placed.kind == MemberKind::HardLink && placed.is_live {
             let number = key::parts(&numbered).1;
             let link = Name::of_member(&placed, &numbered).value();
@@ -146,7 +146,7 @@ struct Name {
 }
 
 impl Name {
-    fn of_member(placed: &Placed, numbered: &[u8]) -> Self {
+    fn of_member(placed: &SpooledMember, numbered: &[u8]) -> Self {
         let span = (placed.start, placed.end);
         let to = match placed.kind {
             MemberKind::HardLink => placed.tail.clone(),
@@ -192,7 +192,7 @@ fn follow(
         let (target, _) = key::parts(&wanted);
         let found = current.as_ref().filter(|(member, _)| key::parts(member).0 == target);
         let mut link = Name::of(&link);
-        match found.map(|(member, value)| (member, Placed::of(value))) {
+        match found.map(|(member, value)| (member, SpooledMember::of(value))) {
             Some((member, placed)) if placed.kind == MemberKind::HardLink => {
                 let since = key::parts(member).1;
                 next.push(&key::numbered(&key::of(&placed.tail), since), &link.value())?;

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::key;
-use super::placed::{Placed, hidden_parts};
 use super::sort::Sorted;
+use super::spooled_member::{SpooledMember, hidden_parts};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::overlay::path::{MOST_LINKS, folders, follow, split};
 use occystrap_layer::overlay::whiteout::Whiteout;
@@ -55,12 +55,12 @@ pub fn check(
     let mut read = members.read()?;
     while let Some((numbered, value)) = read.next()? {
         let (name, number) = key::parts(&numbered);
-        lower.see(&key::path(name), number, &Placed::of(&value))?;
+        lower.see(&key::path(name), number, &SpooledMember::of(&value))?;
     }
     if !lower.through.is_empty() {
         let mut read = members.read()?;
         while let Some((numbered, value)) = read.next()? {
-            let (path, placed) = (key::path(key::parts(&numbered).0), Placed::of(&value));
+            let (path, placed) = (key::path(key::parts(&numbered).0), SpooledMember::of(&value));
             lower.compare(&path, placed.kind == MemberKind::Directory)?;
             if placed.kind == MemberKind::HardLink {
                 lower.compare(&placed.tail, false)?;
@@ -92,7 +92,7 @@ fn ends(
     let mut read = members.read()?;
     while let Some((numbered, value)) = read.next()? {
         let (name, number) = key::parts(&numbered);
-        let is_folder = Placed::of(&value).kind == MemberKind::Directory;
+        let is_folder = SpooledMember::of(&value).kind == MemberKind::Directory;
         end(&key::path(name), number, true, !is_folder);
     }
     let mut read = hidden.read()?;
@@ -105,7 +105,7 @@ fn ends(
 
 impl<'l, L: Fn(&[u8]) -> Option<&'l [u8]>> Lower<'_, L> {
     /// Takes a member and its plain path.
-    fn see(&mut self, path: &[u8], number: u64, placed: &Placed) -> Result<()> {
+    fn see(&mut self, path: &[u8], number: u64, placed: &SpooledMember) -> Result<()> {
         let is_whiteout = Whiteout::of(path).is_some();
         let (led, is_folder) = match Whiteout::of(path) {
             Some(Whiteout::Of(hidden)) => (hidden, false),

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::ancestry::Ancestry;
 use super::key;
-use super::placed::Placed;
 use super::sort::{Sorted, Sorter};
+use super::spooled_member::SpooledMember;
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::MemberKind;
 
@@ -36,7 +36,7 @@ pub fn settle(members: &Sorted, folder: &Path, place: &str) -> Result<Settled> {
     let mut of_this_name: Option<u64> = None;
     while let Some((numbered, value)) = read.next()? {
         let (name, number) = key::parts(&numbered);
-        let mut placed = Placed::of(&value);
+        let mut placed = SpooledMember::of(&value);
         firsts.retain(|(above, _)| above == name || key::is_above(above, name));
         has_late_folders |= firsts.iter().any(|(above, first)| above != name && *first > number);
         if firsts.last().is_none_or(|(above, _)| above != name) {

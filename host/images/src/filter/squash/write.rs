@@ -15,7 +15,7 @@ use occystrap_layer::blob::{from_io, open_one, read_checked};
 use occystrap_layer::image::Layer;
 use occystrap_layer::overlay::merged::{LinkFate, MemberFate};
 use occystrap_layer::overlay::whiteout::PREFIX;
-use occystrap_layer::overlay::{Merged, Placed, Placer, Whiteout, path};
+use occystrap_layer::overlay::{Merged, PlacedMember, Placer, Whiteout, path};
 use occystrap_layer::tar::{Member, MemberKind, TarReader, Writer};
 use occystrap_net::context::Context;
 
@@ -79,7 +79,7 @@ impl Squashing<'_> {
                 let mut placer = Placer::default();
                 while let Some(mut member) = reader.next_member()? {
                     let wrong = |why: String| Error::source(format!("{}: {why}", layer.place));
-                    let Placed::At(number) = placer.place(&mut member).map_err(wrong)? else {
+                    let PlacedMember::At(number) = placer.place(&mut member).map_err(wrong)? else {
                         continue;
                     };
                     let id = (index as u16, number);
@@ -126,16 +126,16 @@ impl Squashing<'_> {
         while let Some(mut member) = reader.next_member()? {
             let wrong = |why: String| Error::source(format!("{place}: {why}"));
             let number = match placer.place(&mut member).map_err(wrong)? {
-                Placed::Nothing => continue,
+                PlacedMember::Nothing => continue,
                 // The first one counts if a layer lists it twice.
-                Placed::Root if root => {
+                PlacedMember::Root if root => {
                     root = false;
                     member.path = b".".to_vec();
                     self.append(&member, &mut io::empty())?;
                     continue;
                 }
-                Placed::Root => continue,
-                Placed::At(number) => number,
+                PlacedMember::Root => continue,
+                PlacedMember::At(number) => number,
             };
             if Whiteout::of(&member.path).is_some() {
                 continue;

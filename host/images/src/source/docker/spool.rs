@@ -20,7 +20,7 @@ use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::Spooled;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::{Compression, Digest, MOST_LAYERS};
 use occystrap_layer::blob::{Decoder, Stored, from_io, transfer};
@@ -238,7 +238,7 @@ impl Keep {
 
 impl Folder {
     fn file(&self, from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Section> {
-        let file = Unnamed::create(&self.directory).map_err(|cause| {
+        let file = UnnamedFile::create(&self.directory).map_err(|cause| {
             Error::io(Kind::Destination, "create a file in", self.path.display(), &cause)
         })?;
         let moved = transfer::copy(from, Some(file.file()), place, cancel)?;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::engine_steps::{EngineStep, assign, sizes};
 use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer, docker_save, from_manifest, text_of};
-use crate::source::docker::{Asked, exported};
+use crate::source::docker::{EngineReference, exported};
 use crate::source::members::ArchiveMembers;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
@@ -14,7 +14,7 @@ use occystrap_net::context::Context;
 use occystrap_net::docker::{Engine, EngineHistoryStep};
 
 /// Returns the view of an image as the engine describes it. Nothing is exported.
-pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
+pub fn view(asked: &EngineReference, socket: Option<&str>, context: &Context) -> Result<View> {
     let engine = Engine::find(socket, &context.cancel)?;
     context.runtime.block_on(async {
         let (ask, found) = asked.find(&engine).await?;
@@ -51,7 +51,7 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
 }
 
 /// Exports the image, and returns the view of the export. Its layers are then in files of the spool.
-pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
+pub fn export(asked: &EngineReference, socket: Option<&str>, context: &Context) -> Result<View> {
     let (spool, name, found) = exported(asked, socket, context)?;
     let containerd = {
         let engine = Engine::find(socket, &context.cancel)?;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::fates::set_fates;
 use super::links::FollowedLinks;
-use super::{Cut, MOST_NODES, NONE, NodeKind, Tree, TreeNode, Version};
+use super::{Cut, MOST_NODES, NONE, NodeKind, PathVersion, Tree, TreeNode};
 use occystrap_layer::overlay::path::split;
-use occystrap_layer::overlay::{At, Change, Fate, ListedMember, MemberList};
+use occystrap_layer::overlay::{Change, Fate, HashedPath, ListedMember, MemberList};
 
 /// A tree that is being built. Layers are added the lowest first.
 pub struct TreeBuilder {
@@ -14,7 +14,7 @@ pub struct TreeBuilder {
     names: Vec<u8>,
     /// Nodes by the hash of their path.
     index: HashMap<u64, u32>,
-    versions: Vec<(u32, Version)>,
+    versions: Vec<(u32, PathVersion)>,
     cuts: Vec<Cut>,
     /// The last layer that has something below each node.
     below: Vec<u16>,
@@ -105,7 +105,7 @@ impl TreeBuilder {
             _ => NONE,
         };
         self.mark(self.nodes[node as usize].parent);
-        let version = Version {
+        let version = PathVersion {
             layer: usize::from(self.layers),
             kind,
             size: entry.size,
@@ -140,7 +140,7 @@ impl TreeBuilder {
 
     /// Returns the node of a path that is in the tree.
     fn known(&self, path: &[u8]) -> Option<u32> {
-        if path.is_empty() { Some(0) } else { self.index.get(&At::of(path).hash).copied() }
+        if path.is_empty() { Some(0) } else { self.index.get(&HashedPath::of(path).hash).copied() }
     }
 
     /// Returns the node of a path, which is added with its folders if it is new; `None` if there are too many.
@@ -159,7 +159,7 @@ impl TreeBuilder {
             let rest = &path[start..];
             let length = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
             let end = start + length;
-            let hash = At::of(&path[..end]).hash;
+            let hash = HashedPath::of(&path[..end]).hash;
             let node = match self.index.get(&hash) {
                 Some(node) => *node,
                 None => {
@@ -242,7 +242,7 @@ fn order(nodes: &mut [TreeNode], names: &[u8]) -> Vec<u32> {
 }
 
 /// Returns versions by node, otherwise in the same order, and notes those of each node.
-fn by_node(nodes: &mut [TreeNode], mut versions: Vec<(u32, Version)>) -> Vec<Version> {
+fn by_node(nodes: &mut [TreeNode], mut versions: Vec<(u32, PathVersion)>) -> Vec<PathVersion> {
     versions.sort_by_key(|(node, _)| *node);
     for (at, (node, _)) in versions.iter().enumerate() {
         let own = &mut nodes[*node as usize].versions;

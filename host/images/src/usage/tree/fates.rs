@@ -1,6 +1,6 @@
 //! The fate of each version: which later layer deletes or replaces it, and whether a hard link keeps its content.
 
-use super::{Cut, NONE, NodeId, NodeKind, Tree, Version};
+use super::{Cut, NONE, NodeId, NodeKind, PathVersion, Tree};
 use occystrap_layer::overlay::Fate;
 
 /// The layers that delete everything below a node: its own, in addition to those of a node above.
@@ -78,11 +78,11 @@ pub fn set_fates(tree: &mut Tree) {
 
 /// Sets the fates of the versions of one path. `cuts` are the whiteouts of the path, `gone` returns the first layer after
 /// another that deletes a folder of the path.
-fn of_versions(versions: &mut [Version], cuts: &[Cut], gone: impl Fn(usize) -> Option<usize>) {
+fn of_versions(versions: &mut [PathVersion], cuts: &[Cut], gone: impl Fn(usize) -> Option<usize>) {
     // The next version above, the next that is not a directory, and the layers of the directories above.
     let (mut next, mut next_file) = (None, None);
     for index in (0..versions.len()).rev() {
-        let Version { layer, kind, .. } = versions[index];
+        let PathVersion { layer, kind, .. } = versions[index];
         let own = cuts.iter().filter(|cut| !cut.below).map(|cut| usize::from(cut.layer));
         let deleted = [own.filter(|own| *own > layer).min(), gone(layer)];
         let deleted = deleted.into_iter().flatten().min();
@@ -111,14 +111,14 @@ fn of_versions(versions: &mut [Version], cuts: &[Cut], gone: impl Fn(usize) -> O
 
 /// Notes which content hard links keep in the image.
 fn keep_linked(tree: &mut Tree) {
-    let seen = |version: &&Version| version.fate == Fate::Present;
+    let seen = |version: &&PathVersion| version.fate == Fate::Present;
     let contents = tree.versions.iter().filter(seen).filter_map(|link| tree.content(link));
     let kept: Vec<_> =
         contents.map(|(node, version)| (node, version.layer, version.ordinal)).collect();
     for (NodeId(node), layer, ordinal) in kept {
         let (start, count) = tree.nodes[node as usize].versions;
         let versions = &mut tree.versions[start as usize..][..count as usize];
-        let own = |version: &&mut Version| (version.layer, version.ordinal) == (layer, ordinal);
+        let own = |version: &&mut PathVersion| (version.layer, version.ordinal) == (layer, ordinal);
         if let Some(version) = versions.iter_mut().find(own) {
             version.kept = true;
         }

@@ -1,7 +1,7 @@
 //! Layers written as texts: `a/` is a directory, `a@x` a symbolic link to `x`, `a=b` a hard link to `b`.
 
 use super::*;
-use crate::overlay::{MemberBudget, Placed, Placer};
+use crate::overlay::{MemberBudget, PlacedMember, Placer};
 use crate::tar::{Member, MemberKind};
 
 fn member(text: &str) -> Member {
@@ -43,7 +43,7 @@ fn merged(base: bool, layers: &[&[&str]]) -> Result<Vec<String>, String> {
         let mut placer = Placer::default();
         for source in *members {
             let mut member = member(source);
-            let Ok(Placed::At(number)) = placer.place(&mut member) else { continue };
+            let Ok(PlacedMember::At(number)) = placer.place(&mut member) else { continue };
             if crate::overlay::Whiteout::of(&member.path).is_some() {
                 continue;
             }

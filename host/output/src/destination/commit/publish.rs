@@ -21,7 +21,7 @@ use crate::receipt::Published;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::identity::{FileIdentity, entry_info};
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::oci::layout::INDEX;
 use occystrap_base::terminal::shell::quote;
 
@@ -30,7 +30,7 @@ pub struct Publication<'a> {
     /// For messages.
     destination: &'a Destination,
     folders: CommitFolders,
-    files: Vec<(String, Unnamed)>,
+    files: Vec<(String, UnnamedFile)>,
     record: CommitRecord,
     /// The record, and the files of this commit that have their name already, by identity.
     own: HashMap<FileIdentity, String>,
@@ -85,9 +85,9 @@ impl<'a> Publication<'a> {
     /// Returns the file of each name, after the commit point. A name that got two files has the last one.
     #[must_use]
     pub fn published(&self) -> Vec<Published> {
-        let last: BTreeMap<&String, &Unnamed> =
+        let last: BTreeMap<&String, &UnnamedFile> =
             self.files.iter().map(|(path, file)| (path, file)).collect();
-        let published = |(path, file): (&String, &Unnamed)| Published {
+        let published = |(path, file): (&String, &UnnamedFile)| Published {
             path: path.clone(),
             file: file.shared(),
         };

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use occystrap_base::files::destination::check_path;
 use occystrap_base::files::identity::{FileIdentity, entry_info};
 use occystrap_base::files::temporary;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 use occystrap_base::limits;
 use occystrap_base::oci::Digest;
 
@@ -135,7 +135,7 @@ impl CommitRecord {
         if bytes.len() as u64 > LARGEST || self.folders.len() > MOST_FOLDERS {
             return Err(io::Error::other("the paths of this commit are too long for its record"));
         }
-        let mut file = Unnamed::private(directory)?;
+        let mut file = UnnamedFile::private(directory)?;
         file.file().write_all_at(&bytes, 0)?;
         if durable {
             file.file().sync_all()?;
@@ -170,7 +170,7 @@ impl CommitRecord {
         let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
         // A private file of this process shows which owner and mode its own record would have: servers map users, and
         // some file systems have no modes.
-        let own = Unnamed::private(directory)?;
+        let own = UnnamedFile::private(directory)?;
         let own = rustix::fs::fstat(own.file()).map_err(io::Error::from)?;
         if stat.st_uid != own.st_uid {
             return Err(Unusable::Foreign(stat.st_uid));

@@ -54,9 +54,9 @@ fn folder() -> tempfile::TempDir {
 const NEW: [(&str, &str); 4] =
     [("a/b/new", "1"), ("replaced", "new"), ("replaced", "newest"), ("index", "new index")];
 
-fn files(destination: &Destination, contents: &[(&str, &str)]) -> Vec<(String, Unnamed)> {
+fn files(destination: &Destination, contents: &[(&str, &str)]) -> Vec<(String, UnnamedFile)> {
     let file = |(path, content): &(&str, &str)| {
-        let file = Unnamed::create(destination.anchor()).unwrap();
+        let file = UnnamedFile::create(destination.anchor()).unwrap();
         file.file().write_all(content.as_bytes()).unwrap();
         ((*path).to_owned(), file)
     };

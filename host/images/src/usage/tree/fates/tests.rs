@@ -150,7 +150,7 @@ proptest! {
                 }
             }
         }
-        let found = tree.sums(super::super::Version::wasted).at(Tree::ROOT);
+        let found = tree.sums(super::super::PathVersion::wasted).at(Tree::ROOT);
         prop_assert_eq!(found, wasted);
     }
 
@@ -205,6 +205,6 @@ fn a_member_that_its_layer_repeats_is_replaced() {
     let node = tree.find(b"a").unwrap();
     let fates: Vec<Fate> = tree.versions(node).iter().map(|version| version.fate).collect();
     assert_eq!(fates, [Fate::Replaced(0), Fate::Present]);
-    assert_eq!(tree.sums(super::super::Version::wasted).at(Tree::ROOT), 3);
+    assert_eq!(tree.sums(super::super::PathVersion::wasted).at(Tree::ROOT), 3);
     assert_eq!(tree.at(node, 0).unwrap().size, 5);
 }

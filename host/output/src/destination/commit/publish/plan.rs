@@ -15,14 +15,14 @@ use crate::destination::commit::record::{CommitRecord, Recorded, RecordedFile, R
 use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::identity::entry_info;
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::unnamed_file::UnnamedFile;
 
 impl<'a> Publication<'a> {
     /// Plans the commit: what is new, what is replaced, which folders are missing. Changes nothing.
     pub fn plan(
         destination: &'a Destination,
         root: Arc<Dir>,
-        files: Vec<(String, Unnamed)>,
+        files: Vec<(String, UnnamedFile)>,
         durable: bool,
     ) -> Result<Self> {
         let (folders, record) = (CommitFolders::new(root), CommitRecord::new());

@@ -11,9 +11,9 @@ const MOST: u64 = 512 * 1024 * 1024;
 
 /// The memory that all layers of one search share.
 #[derive(Default)]
-pub struct Budget(AtomicU64);
+pub struct SearchMemory(AtomicU64);
 
-impl Budget {
+impl SearchMemory {
     /// Uses some bytes. Errors when the limit is exceeded.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64;
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn it_ends() {
-        let budget = Budget::default();
+        let budget = SearchMemory::default();
         budget.take(MOST as usize).unwrap();
         let error = budget.take(1).unwrap_err();
         assert!(error.hint_text().unwrap().contains("pattern"), "{error}");

@@ -7,7 +7,7 @@ use occystrap_net::uri::Uri;
 
 /// Request for an image of an engine.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct EngineReference {
     /// The image as the user typed it.
     text: String,
     /// The text as a name; `None` for an ID.
@@ -19,7 +19,7 @@ pub struct Asked {
 /// Fewest digits of an ID. Docker accepts even one digit; fewer than these are probably a mistake.
 const SHORTEST_ID: usize = 4;
 
-impl Asked {
+impl EngineReference {
     /// Parses a `docker://` URI. Errors when it cannot name an image.
     pub fn parse(uri: &Uri, wanted: PlatformRequest) -> Result<Self> {
         let text = uri.rest.trim_end_matches('/');
@@ -98,8 +98,8 @@ impl Asked {
 mod tests {
     use super::*;
 
-    fn asked(text: &str) -> Result<Asked> {
-        Asked::parse(&Uri::parse(text)?, PlatformRequest::default())
+    fn asked(text: &str) -> Result<EngineReference> {
+        EngineReference::parse(&Uri::parse(text)?, PlatformRequest::default())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Digest;
 /// Part of a multi-platform image, for reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum PlatformPart {
     /// Image that is not part of an index.
     #[default]
     Whole,
@@ -23,7 +23,7 @@ pub enum Part {
     Referrer(String),
 }
 
-impl Part {
+impl PlatformPart {
     /// Returns whether this is a whole image.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -50,7 +50,7 @@ impl Part {
 }
 
 /// Shows the part as it follows the image's name.
-impl fmt::Display for Part {
+impl fmt::Display for PlatformPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole => Ok(()),

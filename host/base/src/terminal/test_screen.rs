@@ -8,9 +8,9 @@ use indicatif::TermLike;
 
 /// The lines of a terminal, the line of its cursor, and the number of its columns.
 #[derive(Debug, Clone, Default)]
-pub struct Screen(Arc<Mutex<(Vec<String>, usize)>>, u16);
+pub struct TestScreen(Arc<Mutex<(Vec<String>, usize)>>, u16);
 
-impl Screen {
+impl TestScreen {
     fn at<T>(&self, act: impl FnOnce(&mut Vec<String>, &mut usize) -> T) -> io::Result<T> {
         let mut screen = self.0.lock().unwrap();
         let (lines, row) = &mut *screen;
@@ -40,7 +40,7 @@ impl Screen {
     }
 }
 
-impl TermLike for Screen {
+impl TermLike for TestScreen {
     fn width(&self) -> u16 {
         self.1
     }

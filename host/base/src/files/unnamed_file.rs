@@ -16,13 +16,13 @@ use super::identity::{FileIdentity, entry_info};
 use super::temporary::{self, TemporaryName};
 
 /// File without a name, in the destination's file system.
-pub struct Unnamed {
+pub struct UnnamedFile {
     file: Arc<File>,
     /// Temporary name, on file systems without `O_TMPFILE` (NFS, some FUSE).
     name: Option<TemporaryName>,
 }
 
-impl Unnamed {
+impl UnnamedFile {
     /// Creates an empty file.
     pub fn create(directory: &Arc<Dir>) -> io::Result<Self> {
         Self::with_mode(directory, 0o666)

@@ -9,7 +9,7 @@ use occystrap_layer::tar::{Member, MemberKind};
 const FIXED: usize = 26;
 
 /// A member in the spool.
-pub struct Placed {
+pub struct SpooledMember {
     /// Its kind.
     pub kind: MemberKind,
     /// Whether an engine that unpacks the layer has it in the end: no later member replaces it.
@@ -24,7 +24,7 @@ pub struct Placed {
     pub tail: Vec<u8>,
 }
 
-impl Placed {
+impl SpooledMember {
     /// Returns the value of its record.
     pub fn value(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(FIXED + self.tail.len());
