@@ -23,7 +23,7 @@ use occystrap_net::http::Settings;
 use occystrap_net::registry::RegistryClient;
 use occystrap_net::uri::Uri;
 use occystrap_output::destination::commit::expected::Terms;
-use occystrap_output::destination::planned_layer::{Form, PlannedLayer};
+use occystrap_output::destination::planned_layer::{PlannedLayer, RequestedForm};
 use occystrap_output::destination::prefetch::{self, Route};
 use occystrap_output::destination::sink::{FileSink, SinkError};
 use occystrap_output::destination::size_hint::SizeHints;
@@ -89,7 +89,7 @@ fn taken(image: &Image) -> Vec<PlannedLayer> {
             taken.push(PlannedLayer {
                 index,
                 layer,
-                form: Form::Uncompressed,
+                form: RequestedForm::Uncompressed,
                 stays: false,
                 progress,
             });

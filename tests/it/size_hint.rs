@@ -8,7 +8,7 @@ use occystrap_images::source::Source;
 use occystrap_net::http::Settings;
 use occystrap_net::registry::RegistryClient;
 use occystrap_net::uri::Uri;
-use occystrap_output::destination::planned_layer::{Form, PlannedLayer};
+use occystrap_output::destination::planned_layer::{PlannedLayer, RequestedForm};
 use occystrap_output::destination::size_hint::SizeHints;
 
 use crate::support::cli::Sandbox;
@@ -77,7 +77,7 @@ fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let taken: Vec<PlannedLayer> = (image.layers.into_iter().enumerate())
         .map(|(index, layer)| {
             let progress = LayerProgress::hidden();
-            PlannedLayer { index, layer, form: Form::Uncompressed, stays: false, progress }
+            PlannedLayer { index, layer, form: RequestedForm::Uncompressed, stays: false, progress }
         })
         .collect();
     SizeHints::within(Duration::from_secs(20)).of(&taken, &context)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use occystrap_base::limits::Allowance;
 use occystrap_output::plugin::{Catalog, PluginEngine};
-use occystrap_verify::untrusted::{Bounds, Grants, verify_batch};
+use occystrap_verify::untrusted::{BatchLimits, Grants, verify_batch};
 use serde_json::Value;
 
 use crate::support::context::context;
@@ -238,7 +238,7 @@ fn time_is_bounded_for_each_receipt_and_for_all() {
     let context = context(&runtime);
     let mut grants = Grants::none();
     grants.root(&sandbox.path("srv")).unwrap();
-    let run = |receipts: &[&String], bounds: Bounds, why: &str| {
+    let run = |receipts: &[&String], bounds: BatchLimits, why: &str| {
         let started = Instant::now();
         let receipts: Vec<_> = receipts.iter().map(|path| path.as_str().into()).collect();
         let mut told = String::new();
@@ -252,12 +252,12 @@ fn time_is_bounded_for_each_receipt_and_for_all() {
         (summary.verified, summary.unconfirmed)
     };
     let short = Duration::from_millis(700);
-    let each = Bounds { workers: 1, time: short, ..Bounds::default() };
+    let each = BatchLimits { workers: 1, time: short, ..BatchLimits::default() };
     assert_eq!(run(&[&loops, &good, &loops], each, "the receipt took more than"), (1, 2));
-    let all = Bounds { workers: 2, batch_time: short, ..Bounds::default() };
+    let all = BatchLimits { workers: 2, batch_time: short, ..BatchLimits::default() };
     let summary = run(&[&loops, &loops, &loops, &good], all, "the batch took more than");
     assert_eq!(summary, (0, 4));
-    let bytes = Bounds { workers: 1, batch_bytes: 1, ..Bounds::default() };
+    let bytes = BatchLimits { workers: 1, batch_bytes: 1, ..BatchLimits::default() };
     assert_eq!(run(&[&good], bytes, "read more than 1 bytes"), (0, 1));
 
     context.cancel.cancel();

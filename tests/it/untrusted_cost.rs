@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use occystrap_base::limits::Allowance;
 use occystrap_output::plugin::{Catalog, PluginEngine};
-use occystrap_verify::untrusted::{Bounds, Grants, ReceiptReport, verify_batch};
+use occystrap_verify::untrusted::{BatchLimits, Grants, ReceiptReport, verify_batch};
 use serde_json::json;
 
 use crate::support::cli::Sandbox;
@@ -18,7 +18,7 @@ fn batch(
     sandbox: &Sandbox,
     receipts: &[String],
     allowance: Allowance,
-    bounds: Bounds,
+    bounds: BatchLimits,
 ) -> Vec<(String, String)> {
     let engine = PluginEngine::with(allowance).unwrap();
     let catalog = Catalog::new(engine, &[component()]).unwrap();
@@ -129,7 +129,7 @@ fn each_file_has_a_share_of_what_may_be_read() {
         receipts.push(receipt);
     }
     receipts.push(write(&sandbox, "dir", "small", ""));
-    let bounds = Bounds { workers: 1, batch_bytes: 10 << 20, ..Bounds::default() };
+    let bounds = BatchLimits { workers: 1, batch_bytes: 10 << 20, ..BatchLimits::default() };
     let found = batch(&sandbox, &receipts, Allowance::untrusted(), bounds);
     let statuses: Vec<&str> = found.iter().map(|(status, _)| status.as_str()).collect();
     assert_eq!(statuses[0], "verified", "{found:?}");
@@ -137,7 +137,7 @@ fn each_file_has_a_share_of_what_may_be_read() {
     assert!(found[5].1.contains("the receipts of this batch would have"), "{found:?}");
     assert_eq!(statuses[6], "verified", "{found:?}");
     // A single receipt that exceeds the limit of a receipt.
-    let bounds = Bounds { bytes: 1 << 20, ..Bounds::default() };
+    let bounds = BatchLimits { bytes: 1 << 20, ..BatchLimits::default() };
     let found = batch(&sandbox, &receipts[5..], Allowance::untrusted(), bounds);
     assert!(found[0].1.contains("the receipt would have the host read more"), "{found:?}");
     assert_eq!((found[0].0.as_str(), found[1].0.as_str()), ("unconfirmed", "verified"));
@@ -157,7 +157,7 @@ fn calls_and_bytes_that_a_plugin_asks_for_are_counted() {
             write(&sandbox, "hostile", behaviour, &format!("?behaviour={behaviour}")),
             write(&sandbox, "hostile", "good", ""),
         ];
-        let bounds = Bounds { workers: 1, ..Bounds::default() };
+        let bounds = BatchLimits { workers: 1, ..BatchLimits::default() };
         let found = batch(&sandbox, &receipts, allowance, bounds);
         assert_eq!(found[0].0, "unconfirmed", "{found:?}");
         assert!(found[0].1.contains(why), "{found:?}");

@@ -22,7 +22,7 @@ pub use file::takes;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use self::cache_destination::{Held, Lookup};
+use self::cache_destination::{CacheDestination, Lookup};
 use self::entry::{CachedLayer, Changes, Entries, bound, landed, now};
 use self::file::LAYER_CACHE;
 use self::key::{LayerKey, compression, goes_as_it_is, keys};
@@ -70,7 +70,7 @@ impl LayerCache {
     /// Returns whether layers can be found at a destination.
     #[must_use]
     pub fn serves(target: &Target) -> bool {
-        Held::serves(target)
+        CacheDestination::serves(target)
     }
 
     /// Waits while another image makes layers that this image needs as well. The returned turn lasts as long as
@@ -106,7 +106,7 @@ impl LayerCache {
         if !keys.iter().any(|key| lock(&self.entries).contains_key(key)) {
             return Ok(nothing);
         }
-        let Some(held) = Held::at(target, context)? else { return Ok(nothing) };
+        let Some(held) = CacheDestination::at(target, context)? else { return Ok(nothing) };
         let jobs: Vec<(&Layer, LayerKey)> = image.layers.iter().zip(keys).collect();
         let found = in_parallel(&jobs, context.parallel, |(layer, key)| {
             let known = lock(&self.entries).get(key).cloned()?;

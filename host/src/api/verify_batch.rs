@@ -7,7 +7,7 @@ use super::session::{Session, Trust};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::limits::Allowance;
 use occystrap_output::plugin::Catalog;
-use occystrap_verify::untrusted::{self, Bounds, Grants, ReceiptReport, ReceiptSummary};
+use occystrap_verify::untrusted::{self, BatchLimits, Grants, ReceiptReport, ReceiptSummary};
 
 /// Verification of receipts and plugins that are not trusted, many in parallel.
 ///
@@ -32,7 +32,7 @@ pub struct VerifyBatch {
     roots: Vec<PathBuf>,
     registries: Vec<String>,
     allow_net: Vec<String>,
-    bounds: Bounds,
+    bounds: BatchLimits,
 }
 
 impl VerifyBatch {
@@ -44,7 +44,7 @@ impl VerifyBatch {
             roots: Vec::new(),
             registries: Vec::new(),
             allow_net: Vec::new(),
-            bounds: Bounds::default(),
+            bounds: BatchLimits::default(),
         }
     }
 

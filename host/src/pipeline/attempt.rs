@@ -13,7 +13,7 @@ use occystrap_output::receipt::{Expectation, ImageIdentity, Receipt, RepeatComma
 use occystrap_output::write;
 use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Endpoint;
-use occystrap_verify::look::registry::{Asked, blobs_before_commit};
+use occystrap_verify::look::registry::{QueriedRepository, blobs_before_commit};
 use occystrap_verify::report::{ImageReport, error_of};
 use occystrap_verify::verdict::flaw::Reason;
 use occystrap_verify::verdict::object::{Status, Verification};
@@ -149,7 +149,7 @@ fn prove_blobs(
     context: &Context,
 ) -> Result<()> {
     let Some(level) = request.level else { return Ok(()) };
-    let asked = Asked { remote, memory, context, named: None };
+    let asked = QueriedRepository { remote, memory, context, named: None };
     let is_elsewhere = |digest| {
         let mut elsewhere = item.layers().iter();
         elsewhere.any(|layer| {

@@ -3,7 +3,7 @@
 //!
 //! The host decides the verdict. What the host has not checked itself is UNCONFIRMED. A problem that only the plugin
 //! reports makes an image UNCONFIRMED; its approval never counts. This module refuses destinations that were not
-//! [granted](Grants), receipts that lead out of their destination, and work beyond its [`Bounds`]. No receipt and no
+//! [granted](Grants), receipts that lead out of their destination, and work beyond its [`BatchLimits`]. No receipt and no
 //! plugin can change the verdict on another receipt.
 
 pub mod batch_limits;
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::Instant;
 
-pub use batch_limits::{Bounds, Stop};
+pub use batch_limits::{BatchLimits, Stop};
 pub use grants::Grants;
 pub use receipt_report::{ReceiptReport, ReceiptSummary};
 
@@ -46,7 +46,7 @@ pub fn verify_batch(
     receipts: &[PathBuf],
     catalog: &Catalog,
     grants: &Grants,
-    bounds: &Bounds,
+    bounds: &BatchLimits,
     context: &Context,
     mut each: impl FnMut(&ReceiptReport) -> Result<()>,
 ) -> Result<ReceiptSummary> {

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use cap_std::fs::{Dir, MetadataExt as _};
 use rustix::io::Errno;
 
-use super::planned_layer::{Form, LayerFile, PlannedLayer};
+use super::planned_layer::{LayerFile, PlannedLayer, RequestedForm};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
@@ -34,7 +34,7 @@ fn own(planned: &PlannedLayer) -> Option<(&Section, &Spooled)> {
     let plain = layer.media_type == Compression::None.layer_media_type();
     let promised = layer.digest.unwrap_or(layer.diff_id) == layer.diff_id;
     let kept = own.moved() == Hashed { size: section.size, digest: layer.diff_id };
-    let form = !matches!(planned.form, Form::Compressed(_));
+    let form = !matches!(planned.form, RequestedForm::Compressed(_));
     (plain && form && promised && kept && section.offset == 0).then_some((section, own))
 }
 
@@ -85,9 +85,11 @@ pub(super) fn move_layer(
     }
     let stored = stored.showing(progress);
     match form {
-        Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
-        Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
-        Form::Compressed(how) => encoded(layer, stored, file.file(), at, *how, context.cores()),
+        RequestedForm::Uncompressed => uncompressed(layer, stored, file.file(), at),
+        RequestedForm::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
+        RequestedForm::Compressed(how) => {
+            encoded(layer, stored, file.file(), at, *how, context.cores())
+        }
     }
 }
 

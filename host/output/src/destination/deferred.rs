@@ -99,7 +99,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::destination::planned_layer::Form;
+    use crate::destination::planned_layer::RequestedForm;
     use occystrap_base::files::Section;
     use occystrap_base::oci::{Compression, Digest};
     use occystrap_base::terminal::progress::LayerProgress;
@@ -137,7 +137,7 @@ mod tests {
             let (diff_id, place) = (Digest::of(bytes), "a layer".to_owned());
             let layer = Layer::in_file(section.clone(), diff_id, None, Compression::None, place);
             let stored = Stored::file(&layer, &section, &context.cancel);
-            let (form, progress) = (Form::Uncompressed, LayerProgress::hidden());
+            let (form, progress) = (RequestedForm::Uncompressed, LayerProgress::hidden());
             let planned = PlannedLayer { index: 0, layer, form, stays: false, progress };
             let (hints, context) = (self.hints.clone(), context.clone());
             DeferredLayer { planned, stored, size, hints, context }

@@ -72,10 +72,10 @@ impl EngineReader {
     }
 
     /// Exports the image of about so many bytes and hashes it; `None` when the engine has no image of that name.
-    pub fn export(&self, about: u64) -> Result<Option<ExportedImage>> {
+    pub fn export(&self, about: u64) -> Result<Option<EngineImageDigests>> {
         let (name, progress) = (self.image.to_string(), self.progress.stream("verify", about));
         match docker::hash(&self.engine, &name, progress, &self.cancel) {
-            Ok((config, layers)) => Ok(Some(ExportedImage { config, layers })),
+            Ok((config, layers)) => Ok(Some(EngineImageDigests { config, layers })),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -152,7 +152,7 @@ pub struct EngineImageInfo {
 
 /// The digests of an image in an engine that was exported and hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExportedImage {
+pub struct EngineImageDigests {
     /// Digest of the config.
     pub config: Digest,
     /// Digests of the uncompressed layers, lowest first.

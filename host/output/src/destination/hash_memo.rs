@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::engine_image::{EngineImageInfo, ExportedImage};
+use super::engine_image::{EngineImageDigests, EngineImageInfo};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::hash_range;
@@ -41,7 +41,7 @@ struct Remote {
     /// The engine's description of its image, or the error.
     image: Option<Result<Option<EngineImageInfo>>>,
     /// The digests of the engine's exported image, or the error.
-    export: Option<Result<Option<ExportedImage>>>,
+    export: Option<Result<Option<EngineImageDigests>>>,
 }
 
 impl HashMemo {
@@ -176,12 +176,12 @@ impl HashMemo {
 
     /// Returns the digests of the engine's exported image, or the error, if it was exported.
     #[must_use]
-    pub fn recall_export(&self) -> Option<Result<Option<ExportedImage>>> {
+    pub fn recall_export(&self) -> Option<Result<Option<EngineImageDigests>>> {
         self.remote().export.clone()
     }
 
     /// Remembers the digests of an exported image, or the error, because an export takes long.
-    pub fn remember_export(&self, exported: Result<Option<ExportedImage>>) {
+    pub fn remember_export(&self, exported: Result<Option<EngineImageDigests>>) {
         self.remote().export = Some(exported);
     }
 

@@ -10,7 +10,7 @@ use super::adopt::{CopyError, copy, move_layer};
 use super::deferred::DeferredLayer;
 use super::engine_image::ArchiveUpload;
 use super::file_sink::{FileSink, SinkError};
-use super::planned_layer::{Form, LayerFile, PlannedLayer};
+use super::planned_layer::{LayerFile, PlannedLayer, RequestedForm};
 use super::size_hint::SizeHints;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result, io_reason};
@@ -118,9 +118,9 @@ impl LayerBlob {
         let (_, moved) = self.ready(near)?;
         let (size, digest) = (moved.size, moved.digest);
         let media_type = match self.planned.form {
-            Form::Stored => self.planned.layer.media_type.clone(),
-            Form::Uncompressed => Compression::None.layer_media_type().to_owned(),
-            Form::Compressed(how) => how.layer_media_type().to_owned(),
+            RequestedForm::Stored => self.planned.layer.media_type.clone(),
+            RequestedForm::Uncompressed => Compression::None.layer_media_type().to_owned(),
+            RequestedForm::Compressed(how) => how.layer_media_type().to_owned(),
         };
         Ok(Descriptor { media_type, digest, size })
     }
@@ -221,7 +221,8 @@ impl LayerBlob {
     pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
         let PlannedLayer { layer, form, .. } = &self.planned;
         let is_elsewhere = matches!(layer.content, Content::Elsewhere(_));
-        if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest)
+        if let (State::Untouched, RequestedForm::Stored, Some(digest)) =
+            (&self.state, form, layer.digest)
             && (!is_elsewhere || self.planned.stays)
         {
             // A download checks itself on its way; a file is checked here.
@@ -265,7 +266,7 @@ impl LayerBlob {
 
     /// Returns the section of the file that the layer is in, where it is wanted as it is there and was not moved yet.
     fn plain(&self) -> Option<&Section> {
-        let plain = self.planned.form == Form::Uncompressed
+        let plain = self.planned.form == RequestedForm::Uncompressed
             && self.planned.layer.media_type == Compression::None.layer_media_type();
         match (&self.state, &self.planned.layer.content) {
             (State::Waiting(_), Content::File(section)) if plain => Some(section),

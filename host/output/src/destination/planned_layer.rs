@@ -8,7 +8,7 @@ use occystrap_layer::image::Layer;
 
 /// The form in which the plugin asked for a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum RequestedForm {
     /// As the source has it.
     Stored,
     /// A plain tar.
@@ -28,7 +28,7 @@ pub struct PlannedLayer {
     /// The layer as the source has it, or as the filters left it.
     pub layer: Layer,
     /// The form in which the plugin takes it.
-    pub form: Form,
+    pub form: RequestedForm,
     /// Whether it is stored at a URL of its manifest, and stays there unless the plugin asks for its bytes.
     pub stays: bool,
     /// Its progress bar.

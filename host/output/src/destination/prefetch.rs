@@ -21,7 +21,7 @@ use super::adopt::{adopt_own, move_layer};
 use super::deferred::{DeferredLayer, workers};
 use super::layer_blob::LayerBlob;
 use super::pending::Pending;
-use super::planned_layer::{Form, LayerFile, PlannedLayer};
+use super::planned_layer::{LayerFile, PlannedLayer, RequestedForm};
 use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
@@ -116,8 +116,9 @@ impl Strategy {
     /// source, unless it comes from a URL: such a layer has no reader that can go back, which an upload needs.
     fn opens(&self, planned: &PlannedLayer) -> bool {
         let is_elsewhere = matches!(planned.layer.content, Content::Elsewhere(_));
-        let is_direct =
-            planned.form == Form::Stored && planned.layer.digest.is_some() && !is_elsewhere;
+        let is_direct = planned.form == RequestedForm::Stored
+            && planned.layer.digest.is_some()
+            && !is_elsewhere;
         !(matches!(self, Self::Converted) && is_direct)
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::planned_layer::{Form, PlannedLayer};
+use super::planned_layer::{PlannedLayer, RequestedForm};
 use occystrap_base::oci::Compression;
 use occystrap_layer::blob::size_hint::{compression, gzip};
 use occystrap_net::context::Context;
@@ -75,9 +75,9 @@ impl SizeHints {
 async fn size(planned: &PlannedLayer) -> Option<u64> {
     let layer = &planned.layer;
     match planned.form {
-        Form::Stored => return Some(layer.size),
-        Form::Uncompressed => {}
-        Form::Compressed(_) => return None,
+        RequestedForm::Stored => return Some(layer.size),
+        RequestedForm::Uncompressed => {}
+        RequestedForm::Compressed(_) => return None,
     }
     match compression(layer)? {
         Compression::None => Some(layer.size),

@@ -72,13 +72,13 @@ pub enum When {
 pub struct Busy;
 
 /// A PUT under way.
-pub struct Transfer {
+pub struct WebPut {
     /// Where it goes.
     pub claim: Claim,
     transfer: transfers::Transfer,
 }
 
-impl Transfer {
+impl WebPut {
     /// Waits for its end, and returns where it went.
     pub fn wait(self) -> (Result<Pushed>, Claim) {
         (self.transfer.wait(), self.claim)
@@ -116,7 +116,7 @@ impl Uploads {
         url: Url,
         headers: HeaderMap,
         layer: LayerBlob,
-    ) -> Result<Transfer, Busy> {
+    ) -> Result<WebPut, Busy> {
         let (diff_id, progress) = (layer.diff_id(), layer.progress());
         let content = move || match layer.into_content()? {
             (blob, Content::File(section)) => Ok((blob, Some(Body::File(section)))),
@@ -134,7 +134,7 @@ impl Uploads {
         headers: HeaderMap,
         blob: Descriptor,
         bytes: Bytes,
-    ) -> Result<Transfer, Busy> {
+    ) -> Result<WebPut, Busy> {
         let content = move || Ok((blob, Some(Body::Bytes(bytes))));
         self.start(url, headers, content, None, LayerProgress::hidden())
     }
@@ -146,7 +146,7 @@ impl Uploads {
         content: impl FnOnce() -> Result<(Descriptor, Option<Body>)> + Send + 'static,
         diff_id: Option<Digest>,
         progress: LayerProgress,
-    ) -> Result<Transfer, Busy> {
+    ) -> Result<WebPut, Busy> {
         let claim = self.claim(&url, When::Now)?;
         self.busy.insert(claim.place.clone());
         let client = self.site.client().clone();
@@ -154,7 +154,7 @@ impl Uploads {
             progress.begin("upload", blob.size);
             client.put(&url, &headers, &blob, &body, |bytes| progress.set(bytes)).await
         };
-        Ok(Transfer { claim, transfer: self.transfers.start(content, diff_id, progress, send) })
+        Ok(WebPut { claim, transfer: self.transfers.start(content, diff_id, progress, send) })
     }
 
     /// Returns an empty file that the plugin fills, and that is PUT then.

@@ -24,7 +24,7 @@ use occystrap_net::registry::DELETE_FIRST;
 const SMALL: u64 = 64 * 1024;
 
 /// A destination at which layers can be found.
-pub enum Held {
+pub enum CacheDestination {
     /// Layers are blobs of a repository.
     Blobs(BlockingRepository),
     /// Layers are files, or parts of a file.
@@ -43,7 +43,7 @@ pub enum Lookup {
     Damaged(Error),
 }
 
-impl Held {
+impl CacheDestination {
     /// Returns whether the layers of a destination can be found one by one.
     #[must_use]
     pub fn serves(target: &Target) -> bool {

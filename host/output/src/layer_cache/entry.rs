@@ -29,7 +29,7 @@ pub struct CachedLayer {
     pub media_type: String,
     /// Place of the blob, at a destination that has files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<At>,
+    pub at: Option<FilePlace>,
     /// Time of the last use, in seconds since 1970.
     pub used: u64,
 }
@@ -37,7 +37,7 @@ pub struct CachedLayer {
 /// A place in a file of the destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(expecting = "an object")]
-pub struct At {
+pub struct FilePlace {
     /// Relative to the destination.
     pub path: String,
     /// Offset in the file, in bytes.
@@ -68,12 +68,12 @@ pub fn bound(entries: &mut Entries) {
 }
 
 /// Returns digest and size of a layer as it was written, and its place where it is in a file.
-pub fn landed(receipt: &Receipt, index: usize) -> Option<(Digest, u64, Option<At>)> {
+pub fn landed(receipt: &Receipt, index: usize) -> Option<(Digest, u64, Option<FilePlace>)> {
     let index = u32::try_from(index).ok()?;
     let layers = receipt.expectations.iter().filter(|one| one.role == Role::Layer(index));
     layers
         .filter_map(|layer| {
-            let at = |path: &String, offset| Some(At { path: path.clone(), offset });
+            let at = |path: &String, offset| Some(FilePlace { path: path.clone(), offset });
             let (digest, at) = match &layer.place {
                 Place::Blob { digest } => (*digest, None),
                 Place::File { path } => (layer.digest?, at(path, 0)),

@@ -55,7 +55,7 @@ static SERVES: AtomicBool = AtomicBool::new(false);
 
 /// The limits of one compilation.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct CompileLimits {
     /// Bytes of memory.
     pub memory: u64,
     /// Wall time, and also processor time of all threads together.
@@ -65,11 +65,11 @@ pub struct Bounds {
 /// The reason why there is no machine code.
 #[derive(Debug)]
 pub enum CompileError {
-    /// The component takes more than [`Bounds`] allows; the text says of what.
+    /// The component takes more than [`CompileLimits`] allows; the text says of what.
     TooCostly(String),
     /// The component is invalid, or cannot be compiled for another reason.
     Refused(String),
-    /// These limits of the user, which are below [`Bounds`], ended the compiler.
+    /// These limits of the user, which are below [`CompileLimits`], ended the compiler.
     UserLimit(Vec<UserLimit>),
     /// Ctrl-C, SIGTERM or SIGHUP ended the compiler.
     Interrupted,
@@ -87,7 +87,7 @@ pub fn serve(arguments: &[OsString]) -> Option<ExitCode> {
     let (Some(memory), Some(seconds)) = (number(2), number(3)) else {
         return Some(ExitCode::FAILURE);
     };
-    let bounds = Bounds { memory, time: Duration::from_secs(seconds) };
+    let bounds = CompileLimits { memory, time: Duration::from_secs(seconds) };
     let limited = arguments.get(4).is_some_and(|word| word == LIMITED);
     let space = if limited { AddressSpace::Limited } else { AddressSpace::Whole };
     let mut out = io::stdout().lock();
@@ -110,7 +110,11 @@ pub fn is_separate() -> bool {
 }
 
 /// Does the work of the compiler's process.
-fn work(bounds: Bounds, space: AddressSpace, component: impl Read) -> Result<Vec<u8>, String> {
+fn work(
+    bounds: CompileLimits,
+    space: AddressSpace,
+    component: impl Read,
+) -> Result<Vec<u8>, String> {
     restrict(bounds).map_err(|cause| format!("cannot limit its compiler: {cause}"))?;
     let mut bytes = Vec::new();
     let most = limits::COMPONENT_SIZE as u64;
@@ -119,7 +123,7 @@ fn work(bounds: Bounds, space: AddressSpace, component: impl Read) -> Result<Vec
     engine.precompile_component(&bytes).map_err(|cause| format!("{cause:#}"))
 }
 
-impl Bounds {
+impl CompileLimits {
     /// Returns the limits of the compiler's process (getrlimit(2)).
     fn resources(self) -> [(Resource, u64); 5] {
         [
@@ -143,7 +147,7 @@ impl Bounds {
 }
 
 /// Limits this process, and makes it end with the process that started it.
-fn restrict(bounds: Bounds) -> io::Result<()> {
+fn restrict(bounds: CompileLimits) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     for (resource, most) in bounds.resources() {
         let before = rustix::process::getrlimit(resource);
@@ -170,7 +174,7 @@ const ADDRESSES: u64 = 1 << 30;
 pub(super) fn compile(
     component: &[u8],
     space: AddressSpace,
-    bounds: Bounds,
+    bounds: CompileLimits,
     patience: Duration,
     slow: impl FnOnce(),
     cancel: &Cancel,
@@ -210,7 +214,11 @@ pub(super) fn compile(
 }
 
 /// Translates the compiler's exit status.
-fn read_status(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), CompileError> {
+fn read_status(
+    status: ExitStatus,
+    bounds: CompileLimits,
+    output: &mut File,
+) -> Result<(), CompileError> {
     let signal = status.signal().and_then(Signal::from_named_raw);
     let exceeded = |resources: &[Resource], ours: String| match bounds.lowered(resources) {
         lowered if lowered.is_empty() => CompileError::TooCostly(ours),
@@ -328,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_compiler_that_crashes_under_its_limit_may_have_had_too_little_memory() {
-        let bounds = Bounds { memory: 128 << 20, time: Duration::from_secs(5) };
+        let bounds = CompileLimits { memory: 128 << 20, time: Duration::from_secs(5) };
         // Statuses of wait(2): a panic, SIGBUS, SIGSEGV.
         for status in [101 << 8, 7, 11] {
             let status = ExitStatus::from_raw(status);

@@ -15,7 +15,7 @@ use occystrap_base::limits;
 
 /// The numbers of one component.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Counts {
+pub struct ComponentCounts {
     /// Names of its imports, as the component spells them.
     pub imports: Vec<String>,
     /// Instances of modules and of components, along the nesting.
@@ -72,8 +72,8 @@ struct Frame {
 }
 
 /// Reads a component once and counts. Errors when it cannot be read, and when it breaks a limit.
-pub fn count(name: &str, bytes: &[u8]) -> Result<Counts> {
-    let (size, counts) = (bytes.len(), Counts::default());
+pub fn count(name: &str, bytes: &[u8]) -> Result<ComponentCounts> {
+    let (size, counts) = (bytes.len(), ComponentCounts::default());
     let mut reader = Reader { name, size, frames: Vec::new(), counts };
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|cause| reader.malformed(&cause))?;
@@ -87,7 +87,7 @@ struct Reader<'a> {
     /// Bytes of the component.
     size: usize,
     frames: Vec<Frame>,
-    counts: Counts,
+    counts: ComponentCounts,
 }
 
 impl Reader<'_> {
@@ -157,7 +157,7 @@ impl Reader<'_> {
             Some(outer) if is_module => outer.modules.push(cost),
             Some(outer) => outer.components.push(cost),
             None => {
-                let Counts { instances, steps, fields, .. } = &mut self.counts;
+                let ComponentCounts { instances, steps, fields, .. } = &mut self.counts;
                 (*instances, *steps, *fields) = (cost.instances, cost.steps, cost.fields);
             }
         }

@@ -8,7 +8,7 @@ use wasmtime::CallHook;
 
 /// The clock of one guest.
 #[derive(Debug, Default)]
-pub struct Clock {
+pub struct GuestClock {
     running_since: Option<Instant>,
     spent: Duration,
     calls: u64,
@@ -35,7 +35,7 @@ pub struct Moving {
     thread_time: Duration,
 }
 
-impl Clock {
+impl GuestClock {
     /// Records a border crossing. wasmtime calls this.
     pub fn cross(&mut self, border: CallHook) {
         match border {
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn waiting_for_a_processor_is_not_computing() {
         let here = std::thread::current().id();
-        let mut clock = Clock::default();
+        let mut clock = GuestClock::default();
         clock.tick_at(tick(0, here, 100));
         clock.tick_at(tick(50, here, 101));
         assert_eq!(clock.computed(), SECOND);
@@ -152,7 +152,7 @@ mod tests {
     fn a_change_of_the_thread_gains_no_time() {
         let here = std::thread::current().id();
         let other = std::thread::spawn(|| std::thread::current().id()).join().unwrap();
-        let mut clock = Clock::default();
+        let mut clock = GuestClock::default();
         clock.tick_at(tick(1, here, 100));
         clock.tick_at(tick(4, other, 0));
         assert_eq!(clock.computed(), 4 * SECOND);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_time_of_the_host_counts_unless_it_moves_content() {
         let here = std::thread::current().id();
-        let mut clock = Clock::default();
+        let mut clock = GuestClock::default();
         clock.tick_at(tick(1, here, 100));
         clock.tick_at(tick(2, here, 111));
         assert_eq!((clock.computed(), clock.served()), (2 * SECOND, 10 * SECOND));
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn moving_content_takes_no_more_time_than_its_bytes() {
-        let mut clock = Clock::default();
+        let mut clock = GuestClock::default();
         for most in [Duration::from_millis(5), Duration::MAX] {
             let before = clock.moving;
             let began = clock.begin();
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn few_ticks_in_much_work_count_as_much() {
-        let mut clock = Clock::default();
+        let mut clock = GuestClock::default();
         clock.cross(CallHook::CallingWasm);
         clock.tick();
         let end = thread_time() + Duration::from_millis(50);

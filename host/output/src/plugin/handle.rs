@@ -64,4 +64,4 @@ pub struct Response {
 pub struct PendingTransfer(pub(super) push::Transfer);
 
 /// A PUT to a web server that has begun.
-pub struct PendingPut(pub(super) uploads::Transfer);
+pub struct PendingPut(pub(super) uploads::WebPut);

@@ -19,7 +19,7 @@ use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Engine};
 
 use super::code_cache::CodeCache;
-use super::compiler::{self, Bounds, CompileError};
+use super::compiler::{self, CompileError, CompileLimits};
 use super::embedded::EMBEDDED;
 use super::settings::{AddressSpace, config};
 use super::{component_count, component_file, ownership, user_limit};
@@ -210,9 +210,9 @@ impl PluginEngine {
 
     /// Returns the limits on compiling a component that is not built in.
     #[must_use]
-    pub fn bounds(&self) -> Bounds {
+    pub fn bounds(&self) -> CompileLimits {
         let limits::Allowance { compile_memory, compile_time, .. } = self.0.allowance;
-        Bounds { memory: compile_memory, time: compile_time }
+        CompileLimits { memory: compile_memory, time: compile_time }
     }
 
     /// Compiles in this process: a built-in component, or any component if the program has no process for it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 
-use super::guest_clock::Clock;
+use super::guest_clock::GuestClock;
 use super::limiter::Limiter;
 use super::violation::{Violation, violation};
 use crate::destination::hash_memo::HashMemo;
@@ -29,7 +29,7 @@ pub struct GuestState {
     /// Limits on this session.
     pub allowance: limits::Allowance,
     /// Time spent computing.
-    pub clock: Clock,
+    pub clock: GuestClock,
     /// Set when the user interrupts.
     pub cancel: Cancel,
     /// The destination that the user named, for reading.
@@ -87,7 +87,7 @@ impl GuestState {
             table,
             limits,
             allowance: limits::Allowance::default(),
-            clock: Clock::default(),
+            clock: GuestClock::default(),
             cancel,
             access: None,
             reading: None,

@@ -10,7 +10,7 @@ mod directory;
 
 use std::path::Path;
 
-pub use self::archive::Replaced;
+pub use self::archive::ReplacedImages;
 use super::target::{Endpoint, Target};
 use crate::plugin::embedded::EMBEDDED;
 use occystrap_base::error::{Error, Result};
@@ -60,7 +60,7 @@ fn form_of(target: &Target) -> directory::DirectoryForm {
 /// Returns the images that an archive loses when another one takes its place; `None` where there are none, or
 /// where the host does not know the format.
 #[must_use]
-pub fn replaced(target: &Target, id: Digest) -> Option<Replaced> {
+pub fn replaced(target: &Target, id: Digest) -> Option<ReplacedImages> {
     match &target.endpoint {
         Endpoint::File(path) if is_built_in(target) => archive::replaced(path, id),
         _ => None,
@@ -76,7 +76,7 @@ pub fn is_unknown_file(target: &Target) -> bool {
 
 /// Returns the warning for an archive whose images are replaced.
 #[must_use]
-pub fn warning(target: &Target, name: &ImageName, id: Digest, replaced: &Replaced) -> String {
+pub fn warning(target: &Target, name: &ImageName, id: Digest, replaced: &ReplacedImages) -> String {
     let place = match &target.endpoint {
         Endpoint::File(path) => path.display().to_string(),
         _ => target.display.clone(),

@@ -11,7 +11,7 @@ use std::fmt;
 use super::foreign_layers;
 use super::item::{Item, LayerOrigin};
 use super::target::{Endpoint, Target};
-use crate::destination::planned_layer::{Form, PlannedLayer};
+use crate::destination::planned_layer::{PlannedLayer, RequestedForm};
 use crate::plugin::WriteSession;
 use crate::plugin::bindings::writer;
 use crate::plugin::violation::violation;
@@ -34,7 +34,7 @@ pub struct LayerPlan {
     /// What happened to it before.
     pub origin: LayerOrigin,
     /// The form in which the plugin takes it; `None` where the plugin leaves it out.
-    taken: Option<Form>,
+    taken: Option<RequestedForm>,
     /// How many layers the image has.
     count: usize,
 }
@@ -49,7 +49,7 @@ pub enum Action {
     /// The layer is written as it is.
     AsStored,
     /// The layer is written in this form.
-    Convert(Form),
+    Convert(RequestedForm),
 }
 
 /// Reason for the action on a layer.
@@ -111,7 +111,7 @@ pub fn plan(
     };
     let is_kept = image.manifest.is_some() && decisions.iter().all(is_stored);
     let stay = foreign_layers::stay(image, is_kept, target, context.web.foreign_layers())?;
-    let taken: Vec<Option<Form>> = decisions.into_iter().map(form).collect();
+    let taken: Vec<Option<RequestedForm>> = decisions.into_iter().map(form).collect();
     let plan = |index: usize| {
         let (layer, origin) = (&image.layers[index], item.origin(index));
         let (action, reason) = match (taken[index], &layer.content) {
@@ -178,22 +178,26 @@ fn summary(image: &Image, layer: &Layer, origin: LayerOrigin) -> writer::LayerSu
     }
 }
 
-fn form(decision: writer::Decision) -> Option<Form> {
+fn form(decision: writer::Decision) -> Option<RequestedForm> {
     match decision {
         writer::Decision::Skip => None,
-        writer::Decision::Take(writer::Form::Stored) => Some(Form::Stored),
-        writer::Decision::Take(writer::Form::Uncompressed) => Some(Form::Uncompressed),
-        writer::Decision::Take(writer::Form::Gzip) => Some(Form::Compressed(Compression::Gzip)),
-        writer::Decision::Take(writer::Form::Zstd) => Some(Form::Compressed(Compression::Zstd)),
+        writer::Decision::Take(writer::Form::Stored) => Some(RequestedForm::Stored),
+        writer::Decision::Take(writer::Form::Uncompressed) => Some(RequestedForm::Uncompressed),
+        writer::Decision::Take(writer::Form::Gzip) => {
+            Some(RequestedForm::Compressed(Compression::Gzip))
+        }
+        writer::Decision::Take(writer::Form::Zstd) => {
+            Some(RequestedForm::Compressed(Compression::Zstd))
+        }
     }
 }
 
 /// Returns whether a layer in this form has the bytes that it has now.
-fn keeps(layer: &Layer, form: Form) -> bool {
+fn keeps(layer: &Layer, form: RequestedForm) -> bool {
     match form {
-        Form::Stored => true,
-        Form::Uncompressed => layer.media_type == Compression::None.layer_media_type(),
-        Form::Compressed(_) => false,
+        RequestedForm::Stored => true,
+        RequestedForm::Uncompressed => layer.media_type == Compression::None.layer_media_type(),
+        RequestedForm::Compressed(_) => false,
     }
 }
 
@@ -282,11 +286,11 @@ impl fmt::Display for LayerPlan {
 
 /// Returns the name of a form: `gzip`, `zstd`, `plain tar` or `stored`.
 #[must_use]
-pub fn form_name(form: Form) -> &'static str {
+pub fn form_name(form: RequestedForm) -> &'static str {
     match form {
-        Form::Stored => "stored",
-        Form::Uncompressed => "plain tar",
-        Form::Compressed(Compression::Zstd) => "zstd",
-        Form::Compressed(_) => "gzip",
+        RequestedForm::Stored => "stored",
+        RequestedForm::Uncompressed => "plain tar",
+        RequestedForm::Compressed(Compression::Zstd) => "zstd",
+        RequestedForm::Compressed(_) => "gzip",
     }
 }

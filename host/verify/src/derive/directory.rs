@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::docker_save::{Chain, absent_or};
 use super::layout;
-use crate::look::files::{ArchiveFiles, Held as _};
+use crate::look::files::{ArchiveFiles, NamedFiles as _};
 use crate::verdict::document;
 use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::store::{ListedManifest, Store};
 use super::tree;
-use crate::look::files::{FolderFiles, Held};
+use crate::look::files::{FolderFiles, NamedFiles};
 use crate::look::{check, unpacked};
 use crate::verdict::claims::{Claims, platform_flaw};
 use crate::verdict::document;
@@ -40,7 +40,7 @@ pub fn images(
 
 /// Verifies every image of a layout, in a directory or in an archive.
 pub(super) fn held(
-    held: impl Held,
+    held: impl NamedFiles,
     tag: Option<&str>,
     level: Level,
     context: &Context,
@@ -126,7 +126,7 @@ pub fn beside(
 }
 
 /// Checks the marker file, which readers open first: they refuse a layout without it, or of another version.
-fn marker(held: &dyn Held) -> CheckedObject {
+fn marker(held: &dyn NamedFiles) -> CheckedObject {
     let mut object = CheckedObject::at(held.called(MARKER)).for_role(Role::Catalog);
     if held.files().open(MARKER).is_err_and(|cause| check::is_denied(&cause)) {
         check::fail_denied(&mut object);
@@ -151,7 +151,7 @@ fn marker(held: &dyn Held) -> CheckedObject {
 }
 
 /// Checks that `index.json` has the only version (image specification, "Image Index") and can be read in one way.
-fn list(held: &dyn Held) -> Option<CheckedObject> {
+fn list(held: &dyn NamedFiles) -> Option<CheckedObject> {
     let bytes = held.members().read(INDEX, LARGEST_INDEX).ok().flatten()?;
     if let Err(why) = reading::manifest(&bytes) {
         let why = why.to_string();
@@ -174,13 +174,13 @@ fn list(held: &dyn Held) -> Option<CheckedObject> {
 }
 
 /// Returns a finding about `index.json`.
-fn of_index(held: &dyn Held, flaw: Flaw) -> CheckedObject {
+fn of_index(held: &dyn NamedFiles, flaw: Flaw) -> CheckedObject {
     let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
     object.record(flaw);
     object
 }
 
-impl<H: Held> Layout<'_, H> {
+impl<H: NamedFiles> Layout<'_, H> {
     /// Returns the finding about a tag with several images. Several images are legal for several platforms; otherwise
     /// the tag is ambiguous. `tag` is the tag that the user gave: full names do not distinguish images then.
     fn rivals(
@@ -217,7 +217,7 @@ impl<H: Held> Layout<'_, H> {
 
 /// Returns the finding about an entry whose platform is not that of the image's config. Files that cannot be read are
 /// found by other checks.
-fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
+fn platform(held: &dyn NamedFiles, entry: &RawDescriptor) -> Option<CheckedObject> {
     let members = held.members();
     let said = entry.platform()?;
     let place = members.place();
@@ -238,7 +238,7 @@ fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
 
 /// Returns the finding about an entry with another media type than its manifest: Podman and skopeo find no image there,
 /// or read it as the entry says. Files that cannot be read are found by other checks.
-fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
+fn media_type(held: &dyn NamedFiles, entry: &RawDescriptor) -> Option<CheckedObject> {
     let members = held.members();
     let promised = entry.promised(members.place()).ok()?;
     let manifest = oci_layout::manifest(members, &promised).ok()?;
@@ -277,7 +277,7 @@ struct Layout<'a, H> {
     context: &'a Context,
 }
 
-impl<H: Held> Store for Layout<'_, H> {
+impl<H: NamedFiles> Store for Layout<'_, H> {
     fn manifest(&self, what: &ListedManifest) -> Result<Option<Manifest>> {
         let Some(promised) = &what.promised else { return Ok(None) };
         match oci_layout::manifest(self.held.members(), promised) {

@@ -94,7 +94,8 @@ impl Store for Published<'_> {
         level: Level,
     ) -> Result<Vec<CheckedObject>> {
         let Self { remote, memory, context, named } = self;
-        let asked = registry::Asked { remote, memory, context, named: named.as_deref() };
+        let asked =
+            registry::QueriedRepository { remote, memory, context, named: named.as_deref() };
         registry::objects(expectations, claims, level, &asked)
     }
 }

@@ -164,7 +164,7 @@ impl Walk<'_> {
         let claims = self.store.claims(&expectations).within(&parsed);
         self.check(&expectations, &claims, is_root, what, self.part(what, is_root))?;
         if let Some(found) = self.found.last_mut() {
-            elsewhere::excuse(&parsed, &mut found.verification.objects);
+            elsewhere::mark_unchecked_layers(&parsed, &mut found.verification.objects);
         }
         self.check_document(manifest);
         if !claims.is_artifact() {

@@ -10,7 +10,7 @@ use occystrap_base::oci::document::ManifestDocument;
 use occystrap_net::web::Elsewhere;
 
 /// Marks the layers as unchecked that are missing and that the manifest of their image places elsewhere.
-pub fn excuse(manifest: &ManifestDocument, objects: &mut [CheckedObject]) {
+pub fn mark_unchecked_layers(manifest: &ManifestDocument, objects: &mut [CheckedObject]) {
     let missing = |object: &&mut CheckedObject| {
         object.kind == "layer" && object.status == Status::Missing && object.index.is_some()
     };

@@ -8,7 +8,9 @@ use crate::verdict::object::{CheckedObject, Verification};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
-use occystrap_output::destination::engine_image::{EngineImageInfo, EngineReader, ExportedImage};
+use occystrap_output::destination::engine_image::{
+    EngineImageDigests, EngineImageInfo, EngineReader,
+};
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
@@ -72,7 +74,7 @@ fn export(
     named: &EngineReader,
     image: &EngineImageInfo,
     memory: &HashMemo,
-) -> Result<Option<ExportedImage>> {
+) -> Result<Option<EngineImageDigests>> {
     memory.recall_export().unwrap_or_else(|| {
         let exported = named.export(image.size);
         memory.remember_export(exported.clone());
@@ -112,7 +114,7 @@ struct EngineAnswer<'a> {
     named: &'a EngineReader,
     inspected: Result<Option<EngineImageInfo>>,
     /// The exported image, at [`Level::Full`].
-    exported: Option<Result<Option<ExportedImage>>>,
+    exported: Option<Result<Option<EngineImageDigests>>>,
     /// The number of layers that the image must have.
     layers: usize,
 }
@@ -175,7 +177,7 @@ impl EngineAnswer<'_> {
 
     fn check_export(
         &self,
-        exported: &Result<Option<ExportedImage>, Error>,
+        exported: &Result<Option<EngineImageDigests>, Error>,
         part: EnginePart,
         expected: Option<Digest>,
         object: &mut CheckedObject,

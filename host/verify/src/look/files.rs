@@ -44,7 +44,7 @@ impl Files for FolderReader {
 }
 
 /// Files that are found by their names, and not by a receipt.
-pub trait Held {
+pub trait NamedFiles {
     /// Returns access to the bytes.
     fn files(&self) -> &dyn Files;
 
@@ -74,7 +74,7 @@ impl FolderFiles {
     }
 }
 
-impl Held for FolderFiles {
+impl NamedFiles for FolderFiles {
     fn files(&self) -> &dyn Files {
         &self.destination
     }
@@ -125,7 +125,7 @@ impl Files for ArchiveFiles {
     }
 }
 
-impl Held for ArchiveFiles {
+impl NamedFiles for ArchiveFiles {
     fn files(&self) -> &dyn Files {
         self
     }

@@ -19,7 +19,7 @@ use occystrap_output::destination::remote::{RepositoryReader, StoredLayer};
 use occystrap_output::receipt::{Expectation, Place, Role};
 
 /// A repository, and what is known of it.
-pub struct Asked<'a> {
+pub struct QueriedRepository<'a> {
     /// The repository.
     pub remote: &'a RepositoryReader,
     /// What the registry has answered.
@@ -35,10 +35,10 @@ pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
     level: Level,
-    asked: &Asked,
+    asked: &QueriedRepository,
 ) -> Result<Vec<CheckedObject>> {
     let checker = Checker::of(expectations);
-    let Asked { remote, memory, context, named } = *asked;
+    let QueriedRepository { remote, memory, context, named } = *asked;
     if level == Level::Full {
         memory.progress().more(due(checker.firsts(), memory));
     }
@@ -51,7 +51,7 @@ pub fn objects(
 pub fn blobs_before_commit(
     expectations: &[Expectation],
     level: Level,
-    asked: &Asked,
+    asked: &QueriedRepository,
 ) -> Result<Vec<CheckedObject>> {
     let is_blob = |one: &&Expectation| matches!(one.place, Place::Blob { .. });
     let blobs: Vec<Expectation> = expectations.iter().filter(is_blob).cloned().collect();

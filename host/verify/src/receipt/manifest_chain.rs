@@ -134,7 +134,7 @@ pub fn excuse_elsewhere(
     let document = manifest.and_then(|one| document(one, access, memory));
     let parsed = document.and_then(|(_, bytes)| json::parse::<ManifestDocument>(&bytes).ok());
     if let Some(parsed) = parsed {
-        elsewhere::excuse(&parsed, objects);
+        elsewhere::mark_unchecked_layers(&parsed, objects);
     }
 }
 

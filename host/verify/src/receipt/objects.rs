@@ -40,7 +40,7 @@ pub fn of(
             Ok(objects)
         }
         ReadAccess::Repository(remote) => {
-            let asked = registry::Asked { remote, memory, context, named: None };
+            let asked = registry::QueriedRepository { remote, memory, context, named: None };
             registry::objects(expectations, claims, level, &asked)
         }
         ReadAccess::Web(site) => web::objects(expectations, claims, site, level, memory, context),

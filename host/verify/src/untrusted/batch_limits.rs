@@ -8,7 +8,7 @@ use occystrap_base::parallel::cores;
 
 /// What a batch may take. [`limits::Allowance`] of the plugin engine limits what a plugin may take in one session.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct BatchLimits {
     /// Receipts that are checked in parallel. Each may take [`limits::MEMORY`] for its plugin, and about ten times
     /// [`limits::UNTRUSTED_RECEIPT`] for itself.
     pub workers: usize,
@@ -23,7 +23,7 @@ pub struct Bounds {
     pub batch_bytes: u64,
 }
 
-impl Default for Bounds {
+impl Default for BatchLimits {
     fn default() -> Self {
         Self {
             workers: cores(),

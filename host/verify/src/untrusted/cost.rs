@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::batch_limits::Bounds;
+use super::batch_limits::BatchLimits;
 use crate::derive::store::{ListedManifest, Store};
 use crate::look::check;
 use crate::verdict::claims::Claims;
@@ -91,7 +91,7 @@ fn on_site(one: &Expectation, site: &SiteReader) -> u64 {
 
 /// The bytes that all receipts of a batch may take together.
 pub(super) struct Purse {
-    bounds: Bounds,
+    bounds: BatchLimits,
     /// The bytes that each file may take, whatever the other files take.
     share: u64,
     /// The bytes that files took beyond their shares.
@@ -100,7 +100,7 @@ pub(super) struct Purse {
 
 impl Purse {
     /// Shares the bytes out among a number of files.
-    pub(super) fn new(bounds: &Bounds, files: usize) -> Self {
+    pub(super) fn new(bounds: &BatchLimits, files: usize) -> Self {
         let share = bounds.batch_bytes / 2 / (files.max(1) as u64);
         Self { bounds: *bounds, share, common: AtomicU64::new(0) }
     }

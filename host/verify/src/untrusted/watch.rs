@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::batch_limits::Bounds;
+use super::batch_limits::BatchLimits;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 
@@ -16,7 +16,7 @@ pub(super) struct TimeWatch {
     /// Cancels the batch.
     stop: Cancel,
     end: Instant,
-    bounds: Bounds,
+    bounds: BatchLimits,
     running: Mutex<Vec<(Cancel, Instant, u64)>>,
     next: std::sync::atomic::AtomicU64,
 }
@@ -35,7 +35,7 @@ impl Watched {
 }
 
 impl TimeWatch {
-    pub(super) fn new(stop: Cancel, bounds: &Bounds) -> Self {
+    pub(super) fn new(stop: Cancel, bounds: &BatchLimits) -> Self {
         let now = Instant::now();
         // For a limit that the clock cannot add: a year.
         let far = now + Duration::from_secs(365 * 24 * 3600);

@@ -64,14 +64,14 @@ pub struct RecordedFile {
     pub new: Recorded,
     /// The file that it replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced: Option<Replaced>,
+    pub replaced: Option<ReplacedFile>,
 }
 
 /// A file that is replaced, and the temporary names of the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
-pub struct Replaced {
+pub struct ReplacedFile {
     /// The file.
     pub old: Recorded,
     /// Where the new file waits, and the old one after the exchange. In the same folder.
@@ -80,7 +80,7 @@ pub struct Replaced {
     pub kept: String,
 }
 
-impl Replaced {
+impl ReplacedFile {
     /// Returns the record of a file that is to be replaced, with new temporary names.
     #[must_use]
     pub fn new(old: Recorded) -> Self {

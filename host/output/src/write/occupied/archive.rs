@@ -176,14 +176,14 @@ pub(super) fn is_index(bytes: &[u8]) -> bool {
 
 /// The images of an archive that is replaced by another one.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Replaced {
+pub enum ReplacedImages {
     /// The first few, each as `'NAME' (ID)`, and how many more there are.
     Images(Vec<String>, usize),
     /// An archive that is compressed as a whole, or damaged.
     Unread,
 }
 
-impl fmt::Display for Replaced {
+impl fmt::Display for ReplacedImages {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unread => to.write_str("an archive whose images were not read"),
@@ -197,7 +197,7 @@ impl fmt::Display for Replaced {
 
 /// Returns the content of an archive besides the image of this ID. `None` if there is no other: writing the same image
 /// again replaces no other image.
-pub(super) fn replaced(path: &Path, id: Digest) -> Option<Replaced> {
+pub(super) fn replaced(path: &Path, id: Digest) -> Option<ReplacedImages> {
     let file = regular::open(path).ok()?;
     if file.metadata().ok()?.len() == 0 || !is_archive(&file) {
         return None;
@@ -206,13 +206,13 @@ pub(super) fn replaced(path: &Path, id: Digest) -> Option<Replaced> {
     let images = TarIndex::read(Arc::new(file), place.clone()).and_then(|index| {
         source::archive::images(&index, &Platform::default(), Choice::all(&place))
     });
-    let Ok(images) = images else { return Some(Replaced::Unread) };
+    let Ok(images) = images else { return Some(ReplacedImages::Unread) };
     let others = images.iter().filter(|image| image.id != id);
     let shown = |image: &Image| format!("'{}' ({})", image.name, image.id.short());
     let mut names: Vec<String> = others.map(shown).collect();
     let more = names.len().saturating_sub(MOST_NAMED);
     names.truncate(MOST_NAMED);
-    (!names.is_empty()).then_some(Replaced::Images(names, more))
+    (!names.is_empty()).then_some(ReplacedImages::Images(names, more))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Publication;
 use crate::destination::commit::content;
 use crate::destination::commit::folders::CommitFolders;
-use crate::destination::commit::record::{CommitRecord, Recorded, RecordedFile, Replaced};
+use crate::destination::commit::record::{CommitRecord, Recorded, RecordedFile, ReplacedFile};
 use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::identity::entry_info;
@@ -43,7 +43,7 @@ impl<'a> Publication<'a> {
                 recorded.digest = content::of(file.file(), new.size);
             }
             earlier.insert(path.clone(), recorded);
-            let replaced = old.map(Replaced::new);
+            let replaced = old.map(ReplacedFile::new);
             planned.record.files.push(RecordedFile { path: path.clone(), new: recorded, replaced });
             planned.files.push((path, file));
         }
