@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal as _};
 
 use ratatui::crossterm::event::{Event, KeyEventKind};
 
-use self::keys::Action;
+use self::keys::KeyAction;
 use self::screen::{Screen, failed, next_event};
 use self::state::State;
 use occystrap_base::error::{Error, Result};
@@ -49,13 +49,13 @@ pub fn show(image: &Explored, context: &Context) -> Result<()> {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
                 match keys::press(key, &mut state) {
-                    Action::Stay => {}
-                    Action::End => return Ok(()),
-                    Action::Interrupt => {
+                    KeyAction::Stay => {}
+                    KeyAction::End => return Ok(()),
+                    KeyAction::Interrupt => {
                         context.cancel.cancel();
                         return context.cancel.check();
                     }
-                    Action::Export(file) => {
+                    KeyAction::Export(file) => {
                         let told = export::run(&file, &mut state, &mut screen, context)?;
                         state.tell(told);
                     }

@@ -9,7 +9,7 @@ use crate::artifact::SourceArtifact;
 use crate::check::{Findings, examine};
 use crate::source::view::View;
 use crate::source::{Source, names};
-use crate::usage::{Survey, check_is_there, survey_of_view};
+use crate::usage::{Survey, survey_of_view};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::name::title;
 use occystrap_net::context::Context;
@@ -40,7 +40,7 @@ pub fn open(source: &Source, context: &Context) -> Result<Explored> {
     }
     let mut artifacts = Vec::new();
     let examined = examine(source, context, |_, view, members, checked| {
-        check_is_there(&view)?;
+        view.check_is_there()?;
         if let Some(artifact) = SourceArtifact::of_view(&view) {
             artifacts.push(artifact);
             return Ok(None);

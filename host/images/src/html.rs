@@ -20,7 +20,7 @@ use crate::artifact::SourceArtifact;
 use crate::check::{CheckedImage, Examined, LayerMembers, Severity, examine};
 use crate::source::Source;
 use crate::source::view::{View, ViewKind};
-use crate::usage::{check_is_there, survey_of_view};
+use crate::usage::survey_of_view;
 use occystrap_base::error::{Result, printable};
 use occystrap_base::oci::name::title;
 use occystrap_base::terminal::size::size;
@@ -65,7 +65,7 @@ struct ImagePart {
 pub fn page(source: &Source, context: &Context) -> Result<Page> {
     let (mut artifact, mut has_image) = (None, false);
     let mut images = examine(source, context, |index, view, members, checked| {
-        check_is_there(&view)?;
+        view.check_is_there()?;
         let found = SourceArtifact::of_view(&view);
         has_image |= found.is_none();
         let part = match (&found, index < MOST_IMAGES) {

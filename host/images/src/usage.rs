@@ -8,7 +8,6 @@ pub mod dive_ci;
 mod document;
 mod efficiency;
 mod largest;
-mod of_view;
 mod rules;
 mod survey;
 mod text;
@@ -18,9 +17,10 @@ use std::io::{self, Write};
 
 pub use efficiency::Efficiency;
 pub use largest::{Amount, LargestPart, UsageEntry};
-pub use of_view::{check_is_there, survey_of_view};
 pub use rules::{Rule, RuleResult};
-pub use survey::{DirectoryWaste, LayerFacts, Survey, SurveyedLayer, Waste, survey};
+pub use survey::{
+    DirectoryWaste, LayerFacts, Survey, SurveyedLayer, Waste, survey, survey_of_view,
+};
 
 use self::tree::PathVersion;
 use crate::artifact::{SourceArtifact, images_alone};

@@ -1,19 +1,7 @@
 //! The file whose content belongs to a path.
 
-use std::path::PathBuf;
-
 use occystrap_images::explore::Explored;
 use occystrap_images::usage::tree::{NodeId, NodeKind};
-
-/// A file and the place to export it to.
-pub struct Export {
-    /// Number of the layer that has the content, from 0.
-    pub layer: usize,
-    /// Its path there.
-    pub path: Vec<u8>,
-    /// The place.
-    pub to: PathBuf,
-}
 
 /// Returns layer and path of the content at a node, as a container of the layers up to `layer` has it, or as the layer
 /// below had it where `layer` deletes it; `None` for what is no file.

@@ -11,7 +11,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::findings;
 use super::keys::HELP;
-use super::state::{Focus, Mode, Row, Scope, State};
+use super::state::{Focus, Mode, Scope, State, TreeRow};
 use occystrap_base::error::printable;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::summary::amount;
@@ -187,7 +187,7 @@ fn files(frame: &mut Frame<'_>, state: &mut State<'_>, area: Rect) {
 }
 
 /// Returns the line of a row.
-fn row_line(state: &State<'_>, row: &Row, room: u16) -> Line<'static> {
+fn row_line(state: &State<'_>, row: &TreeRow, room: u16) -> Line<'static> {
     let tree = &state.image().survey.tree;
     let (mark, colour) = match row.effect {
         Some(Effect::Added) => ('A', Some(Color::Green)),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use ratatui::crossterm::event::{Event, KeyCode};
 
-use super::content::Export;
 use super::draw;
+use super::keys::FileExport;
 use super::screen::{Screen, failed, next_event};
 use super::state::State;
 use occystrap_base::error::{Error, Kind, Result, printable};
@@ -18,7 +18,7 @@ use occystrap_net::context::Context;
 /// Exports a file, and draws meanwhile. Esc stops it. Returns what to tell the user. Errors when a signal ends the
 /// process's work, or the terminal fails.
 pub fn run(
-    export: &Export,
+    export: &FileExport,
     state: &mut State<'_>,
     screen: &mut Screen,
     context: &Context,
@@ -54,7 +54,7 @@ pub fn run(
 }
 
 /// Writes the file. A file that is there is kept, and a file that is not complete gets no name.
-fn write(export: &Export, image: &Explored, context: &Context) -> Result<u64> {
+fn write(export: &FileExport, image: &Explored, context: &Context) -> Result<u64> {
     let to: &Path = &export.to;
     let failed =
         |cause: &std::io::Error| Error::io(Kind::Destination, "write", to.display(), cause);

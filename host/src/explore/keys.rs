@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::content::Export;
 use super::state::{Focus, Mode, State};
 
 /// The keys and what they do, for the help.
@@ -24,8 +23,18 @@ pub const HELP: [(&str, &str); 13] = [
     ("Ctrl-C", "end with exit code 130"),
 ];
 
+/// A file and the place to export it to.
+pub struct FileExport {
+    /// Number of the layer that has the content, from 0.
+    pub layer: usize,
+    /// Its path there.
+    pub path: Vec<u8>,
+    /// The place.
+    pub to: PathBuf,
+}
+
 /// What the caller does after a key.
-pub enum Action {
+pub enum KeyAction {
     /// Draw again.
     Stay,
     /// End the view.
@@ -33,14 +42,14 @@ pub enum Action {
     /// End as SIGINT does.
     Interrupt,
     /// Export a file.
-    Export(Export),
+    Export(FileExport),
 }
 
 /// Applies a key.
-pub fn press(key: KeyEvent, state: &mut State<'_>) -> Action {
+pub fn press(key: KeyEvent, state: &mut State<'_>) -> KeyAction {
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     if is_control && key.code == KeyCode::Char('c') {
-        return Action::Interrupt;
+        return KeyAction::Interrupt;
     }
     match &mut state.mode {
         Mode::Browse if !is_control => return browse(key.code, state),
@@ -67,7 +76,7 @@ pub fn press(key: KeyEvent, state: &mut State<'_>) -> Action {
                 let to = PathBuf::from(std::mem::take(name));
                 state.mode = Mode::Browse;
                 if let Some((layer, path)) = state.selected_content() {
-                    return Action::Export(Export { layer, path, to });
+                    return KeyAction::Export(FileExport { layer, path, to });
                 }
             }
             KeyCode::Char('u') if is_control => name.clear(),
@@ -75,7 +84,7 @@ pub fn press(key: KeyEvent, state: &mut State<'_>) -> Action {
             _ => {}
         },
     }
-    Action::Stay
+    KeyAction::Stay
 }
 
 /// Edits the text of a prompt at its end.
@@ -88,11 +97,11 @@ fn edit(text: &mut String, code: KeyCode) {
 }
 
 /// Applies a key while no prompt is open.
-fn browse(code: KeyCode, state: &mut State<'_>) -> Action {
+fn browse(code: KeyCode, state: &mut State<'_>) -> KeyAction {
     state.tell(String::new());
     let page = state.page() as isize;
     match code {
-        KeyCode::Char('q') => return Action::End,
+        KeyCode::Char('q') => return KeyAction::End,
         KeyCode::Tab | KeyCode::BackTab => state.switch_focus(),
         KeyCode::Up | KeyCode::Char('k') => state.step(-1),
         KeyCode::Down | KeyCode::Char('j') => state.step(1),
@@ -119,7 +128,7 @@ fn browse(code: KeyCode, state: &mut State<'_>) -> Action {
         KeyCode::Char('?' | 'H') | KeyCode::F(1) => state.mode = Mode::Help,
         _ => {}
     }
-    Action::Stay
+    KeyAction::Stay
 }
 
 /// Applies a key while the findings are shown.

@@ -46,7 +46,7 @@ pub enum Mode {
 
 /// A row of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct TreeRow {
     /// Its path.
     pub node: NodeId,
     /// Number of directories around it.
@@ -104,7 +104,7 @@ pub struct State<'a> {
     filter: String,
     message: String,
     counts: Counts,
-    rows: Vec<Row>,
+    rows: Vec<TreeRow>,
 }
 
 impl<'a> State<'a> {
@@ -144,7 +144,7 @@ impl<'a> State<'a> {
 
     /// Returns the rows of the tree.
     #[must_use]
-    pub fn rows(&self) -> &[Row] {
+    pub fn rows(&self) -> &[TreeRow] {
         &self.rows
     }
 
@@ -238,8 +238,8 @@ impl<'a> State<'a> {
     /// Opens the selected directory; selects its first entry if it is open.
     pub fn open(&mut self) {
         match self.rows.get(self.row) {
-            Some(Row { open: Some(true), .. }) => self.row += 1,
-            Some(Row { open: Some(false), .. }) => self.toggle(),
+            Some(TreeRow { open: Some(true), .. }) => self.row += 1,
+            Some(TreeRow { open: Some(false), .. }) => self.toggle(),
             _ => {}
         }
     }
@@ -258,7 +258,7 @@ impl<'a> State<'a> {
 
     /// Opens or closes the selected directory.
     pub fn toggle(&mut self) {
-        let Some(Row { node, open: Some(_), .. }) = self.rows.get(self.row) else { return };
+        let Some(TreeRow { node, open: Some(_), .. }) = self.rows.get(self.row) else { return };
         if !self.opened.remove(node) {
             self.opened.insert(*node);
         }
@@ -306,7 +306,7 @@ impl<'a> State<'a> {
             }
             let (size, gone) = (self.counts.size.at(node), self.counts.gone.at(node));
             let is_gone = size == 0 && gone > 0;
-            rows.push(Row {
+            rows.push(TreeRow {
                 node,
                 depth,
                 effect: tree.effect(node, self.layer),

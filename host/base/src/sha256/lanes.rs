@@ -14,7 +14,7 @@ use super::{Block, State};
 /// Adds blocks to several streams, the same number to each.
 pub(super) fn compress<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
     // The instructions are tested once in a process: a wrong digest would make intact content look damaged.
-    static WORKS: LazyLock<bool> = LazyLock::new(|| imp::there() && agrees());
+    static WORKS: LazyLock<bool> = LazyLock::new(|| imp::is_supported() && agrees());
     match *WORKS {
         true => imp::compress(states, blocks),
         false => in_turn(states, blocks),
@@ -43,15 +43,15 @@ mod imp {
 
     use super::{Block, State};
 
-    pub(super) fn there() -> bool {
+    pub(super) fn is_supported() -> bool {
         is_x86_feature_detected!("sha")
             && is_x86_feature_detected!("sse4.1")
             && is_x86_feature_detected!("ssse3")
     }
 
     pub(super) fn compress<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
-        debug_assert!(there());
-        // SAFETY: the caller has asked `there` whether the processor has these instructions.
+        debug_assert!(is_supported());
+        // SAFETY: the caller has asked `is_supported` whether the processor has these instructions.
         unsafe { rounds(states, blocks) }
     }
 
@@ -163,7 +163,7 @@ mod imp {
 mod imp {
     pub(super) use super::in_turn as compress;
 
-    pub(super) fn there() -> bool {
+    pub(super) fn is_supported() -> bool {
         false
     }
 }
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn lanes_do_not_touch_each_other() {
-        if !imp::there() {
+        if !imp::is_supported() {
             eprintln!("skipped: the processor has no SHA instructions");
             return;
         }

@@ -241,6 +241,11 @@ impl View {
         self.flaws.iter().find(gone).map(|flaw| &flaw.error)
     }
 
+    /// Errors when what leads to the image or artifact could not be read.
+    pub fn check_is_there(&self) -> Result<()> {
+        self.absent().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
     /// Parses the config's bytes.
     fn read_config(&mut self, bytes: Bytes) {
         match json::parse::<Value>(&bytes) {

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::efficiency::Efficiency;
 use super::tree::{Effect, NodeId, NodeKind, PathVersion, Tree, TreeBuilder};
+use crate::check::{CheckedImage, LayerMembers};
 use crate::info::history::{shorten, steps};
+use crate::source::view::View;
 use occystrap_base::error::Result;
 use occystrap_base::oci::{ImageName, json};
 use occystrap_base::terminal::size::size;
@@ -112,6 +114,23 @@ pub fn survey(image: &Image, context: &Context) -> Result<Survey> {
         is_read: true,
     });
     Ok(Survey::of(image.name.clone(), image.platform.stated(), &config, facts, builder))
+}
+
+/// Returns the survey of a view from the members that a check has read.
+#[must_use]
+pub fn survey_of_view(view: &View, members: &LayerMembers, checked: &CheckedImage) -> Survey {
+    let mut paths = TreeBuilder::default();
+    let empty = MemberList::default();
+    let lists = members.layers();
+    lists.iter().for_each(|(list, _)| paths.layer(list.unwrap_or(&empty)));
+    let ids = view.config.diff_ids();
+    let diff_id = |index: usize| ids.get(index).copied().flatten().map(|id| id.to_string());
+    let facts = view.layers.iter().enumerate().map(|(index, layer)| LayerFacts {
+        diff_id: diff_id(index).unwrap_or_default(),
+        stored: layer.size.or(layer.promised.size),
+        is_read: lists.get(index).is_some_and(|(_, is_whole)| *is_whole),
+    });
+    Survey::of(view.name.clone(), checked.platform.clone(), &view.config.document, facts, paths)
 }
 
 /// What is known of a layer without reading it.
