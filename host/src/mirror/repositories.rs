@@ -4,7 +4,7 @@
 //! What a run learns of a repository is forgotten when all its images have ended, so that memory does not grow with the
 //! number of images. A blob of such a repository is still mounted elsewhere: the ledger knows it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::plan::host_and_repository;
@@ -43,7 +43,7 @@ impl<'r, L: Ledger> Repositories<'r, L> {
     /// the ledger knows a blob are not asked for.
     pub fn of(items: &[MirrorItem<'_>], ledger: &'r L, services: &'r Services<'r>) -> Result<Self> {
         let mut states: HashMap<Name, State> = HashMap::new();
-        let mut destinations = HashMap::new();
+        let mut destinations = BTreeMap::new();
         for item in items {
             states.entry(source(item)).or_default().left += 1;
             if let Some(name) = destination(item) {
