@@ -54,7 +54,7 @@ impl Repository {
         wire: Wire,
     ) -> Result<Self> {
         let endpoint = reference.endpoint(wire.settings.insecure)?;
-        let session = sessions.session(&reference.host, &scope);
+        let session = sessions.session(reference, &scope);
         let reference = reference.clone();
         let is_strict = false;
         let inner = Inner { reference, endpoint, scope, session, sessions, known, wire, is_strict };
@@ -68,7 +68,7 @@ impl Repository {
         Self(Arc::new(Inner {
             reference: reference.clone(),
             endpoint: endpoint.clone(),
-            session: sessions.session(&reference.host, &scope),
+            session: sessions.session(reference, &scope),
             scope,
             sessions: sessions.clone(),
             known: known.clone(),
@@ -135,9 +135,14 @@ impl Repository {
         &self.0.endpoint
     }
 
-    /// Returns the sessions of the client.
-    pub(super) fn sessions(&self) -> &Sessions {
-        &self.0.sessions
+    /// Forgets the sessions of this repository.
+    pub(super) fn forget_sessions(&self) {
+        self.0.sessions.forget(&self.0.reference);
+    }
+
+    #[cfg(test)]
+    pub(super) fn sessions(&self) -> usize {
+        self.0.sessions.len()
     }
 
     /// Returns what this run has learned of blobs.

@@ -19,12 +19,6 @@ pub(super) fn delete(repository: &str) -> String {
     format!("repository:{repository}:pull,push,delete")
 }
 
-/// Returns whether the first entry of a scope is about a repository.
-pub(super) fn is_of(scope: &str, repository: &str) -> bool {
-    let rest = scope.strip_prefix("repository:").and_then(|rest| rest.strip_prefix(repository));
-    rest.is_some_and(|rest| rest.starts_with(':'))
-}
-
 /// Returns whether a scope allows to push to a repository. The name of a repository may itself be `push`.
 pub(super) fn pushes(scope: &str) -> bool {
     let mut actions = scope.split_ascii_whitespace().filter_map(|entry| entry.rsplit_once(':'));
@@ -77,15 +71,6 @@ mod tests {
         assert_eq!(asked(Some(" "), &pull("a/b")), "repository:a/b:pull");
         let named = "repository:proxy/a/b:pull registry:catalog:*";
         assert_eq!(asked(Some(named), &pull("a/b")), named);
-    }
-
-    #[test]
-    fn a_scope_is_of_the_repository_that_it_begins_with() {
-        assert!(is_of(&pull("a/b"), "a/b") && is_of(&push("a/b"), "a/b"));
-        assert!(is_of(&format!("{} {}", push("a/b"), pull("c")), "a/b"));
-        assert!(
-            !is_of(&pull("a/bc"), "a/b") && !is_of(&format!("{} {}", push("c"), pull("a")), "a")
-        );
     }
 
     #[test]

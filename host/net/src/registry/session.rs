@@ -43,36 +43,44 @@ const SCHEMES: [&str; 12] = [
     "scram-sha-256",
 ];
 
+/// A host, and the name of a repository there.
+type RepositoryKey = (String, String);
+
 /// The sessions of one run.
 #[derive(Default)]
 pub(super) struct Sessions {
-    /// By host and scope.
-    sessions: BlockingMutex<HashMap<(String, String), Arc<AuthSession>>>,
+    /// By repository, then by scope.
+    sessions: BlockingMutex<HashMap<RepositoryKey, HashMap<String, Arc<AuthSession>>>>,
     /// By host. All sessions with a registry share its answer at `/v2/`.
     version_checks: BlockingMutex<HashMap<String, Arc<VersionCheck>>>,
 }
 
 impl Sessions {
-    /// Returns the session of a host and a scope. It is made at the first call, and shared by the later ones.
-    pub(super) fn session(&self, host: &str, scope: &str) -> Arc<AuthSession> {
+    /// Returns the session of a repository and a scope. It is made at the first call, and shared by the later ones.
+    pub(super) fn session(&self, of: &Reference, scope: &str) -> Arc<AuthSession> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = sessions.entry((host.to_owned(), scope.to_owned())).or_insert_with(|| {
+        let own = sessions.entry(key(of)).or_default();
+        let session = own.entry(scope.to_owned()).or_insert_with(|| {
             let mut checks = self.version_checks.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::new(AuthSession::new(checks.entry(host.to_owned()).or_default().clone()))
+            Arc::new(AuthSession::new(checks.entry(of.host.clone()).or_default().clone()))
         });
         session.clone()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.values().map(HashMap::len).sum()
     }
 
-    /// Forgets the sessions of a host whose scope begins with a repository. Requests that use one keep it.
-    pub(super) fn forget(&self, host: &str, repository: &str) {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|(at, scope), _| at != host || !scope::is_of(scope, repository));
+    /// Forgets the sessions of a repository. Requests that use one keep it.
+    pub(super) fn forget(&self, of: &Reference) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(of));
     }
+}
+
+fn key(of: &Reference) -> RepositoryKey {
+    (of.host.clone(), of.repository.clone())
 }
 
 /// The authentication that a registry last accepted, for one repository and one scope.
