@@ -19,8 +19,8 @@ const REPORTED_AFTER: Duration = Duration::from_secs(1);
 
 /// A file or directory that this process has locked. Dropping it unlocks it.
 ///
-/// The lock belongs to the open file, which a child process shares from its fork to its exec (flock(2)). So dropping it
-/// unlocks it in words: closing the file would leave it locked until the child has closed its copy.
+/// The lock belongs to the open file, which a child process shares from its fork to its exec (flock(2)). So `drop` calls
+/// `unlock`: if it only closed the file, the lock would stay until the child has closed its copy.
 #[derive(Debug)]
 pub struct Locked(File);
 

@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::identity::{FileIdentity, entry_info};
+use super::lock::Locked;
 
 /// Beginning of all names of this program in a destination. Plugins may not use it.
 pub const PREFIX: &str = ".occystrap-";
@@ -156,12 +157,8 @@ pub fn remove_dead(folder: &Dir, name: &str) -> io::Result<bool> {
     if !of_this_user || !file.metadata()?.is_file() {
         return Ok(false);
     }
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(false),
-        Err(cause) => return Err(cause.into()),
-    }
-    let identity = FileIdentity::of(&file)?;
+    let Some(locked) = Locked::try_new(file)? else { return Ok(false) };
+    let identity = FileIdentity::of(locked.file())?;
     match entry_info(folder.as_fd(), name)? {
         None => Ok(true),
         Some(there) if there.identity != identity => Ok(false),
