@@ -539,10 +539,10 @@ impl<'r, L: Ledger> Work<'r, L> {
             LeaseWrite::Recorded(_) | LeaseWrite::Stale => None,
         };
         self.events.ended(item, &record, wait);
-        match written {
-            LeaseWrite::Recorded(_) => self.repositories.ended(item),
-            LeaseWrite::Postponed(_) | LeaseWrite::Stale => Ok(()),
+        if matches!(written, LeaseWrite::Recorded(_)) {
+            self.repositories.ended(item)?;
         }
+        Ok(())
     }
 
     fn drop_lease(&self, lease: Lease) {

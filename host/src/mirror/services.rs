@@ -163,8 +163,8 @@ impl<'s> Services<'s> {
         self.context.runtime.block_on(requests)
     }
 
-    /// Runs a request for each of `items`, at most `most` at a time, and no more than the hosts allow. The results have the order of the items. Errors
-    /// when the user interrupts.
+    /// Runs a request for each of `items`, at most `most` at a time, and no more than the hosts allow. The results have the
+    /// order of the items. Errors when the user interrupts.
     pub fn each<T, R, F>(
         &self,
         items: impl IntoIterator<Item = T>,

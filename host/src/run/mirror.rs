@@ -14,7 +14,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use self::events::{JsonLines, Receivers, Said};
-use self::meanwhile::{lines, showing, write_lines};
+use self::meanwhile::{lines_of_image, showing, write_lines};
 use super::{Host, printed};
 use crate::Session;
 use crate::cli::{MirrorCommand, MirrorOptions, MirrorRunOptions, OutputFormat, PlanOptions};
@@ -299,9 +299,7 @@ impl RunEvents for Lines {
                 format!("later {source} -> {to}{}", wait.unwrap_or_default())
             }
         };
-        let error = record.error.as_ref();
-        let hint = error.and_then(|error| error.hint.as_ref());
-        self.say_all(lines(first, error.map(|error| &error.message), hint));
+        self.say_all(lines_of_image(first, record.error.as_ref()));
     }
 }
 
@@ -345,10 +343,7 @@ fn status(
     let filter = ItemFilter { run: Some(run.id), states: &states, ..ItemFilter::default() };
     for item in ledger.items(&filter, None, MOST_SHOWN)? {
         let first = format!("{} {} -> {}", item.state.word(), item.source, item.destination);
-        let error = item.error.as_ref();
-        let hint = error.and_then(|error| error.hint.as_ref());
-        let lines = lines(first, error.map(|error| &error.message), hint);
-        write_lines(&lines, out).map_err(printed)?;
+        write_lines(&lines_of_image(first, item.error.as_ref()), out).map_err(printed)?;
     }
     Ok(0)
 }

@@ -7,6 +7,7 @@ use std::thread;
 
 use crate::run::Host;
 use occystrap_base::error::printable;
+use occystrap_mirror::ledger::record::ItemError;
 
 /// Does work in a thread, and calls `show` with all that the work sends until it has ended. What is shown stands above the
 /// bars of progress. Work goes on where `show` fails: its outputs have no reader. Errors when the work panics.
@@ -34,6 +35,12 @@ pub fn lines(
     let message = message.map(|message| format!("  {message}"));
     let hint = hint.map(|hint| format!("  hint: {hint}"));
     [Some(first), message, hint].into_iter().flatten().collect()
+}
+
+/// Returns the lines about an image, with the error that is recorded of it.
+pub fn lines_of_image(first: String, error: Option<&ItemError>) -> Vec<String> {
+    let hint = error.and_then(|error| error.hint.as_ref());
+    lines(first, error.map(|error| &error.message), hint)
 }
 
 /// Writes lines.
