@@ -11,14 +11,25 @@ fn pulls(number: u32) -> Fault {
     Fault::Header("ratelimit-remaining", format!("{number};w=60"))
 }
 
-#[test]
-fn pulls_that_the_file_leaves_are_waited_for() {
+/// Returns a registry with images, `tags` in each of the repositories, one without, and a folder with the file of a mirror
+/// from one to the other. `more` gets the two hosts, and returns the end of the file.
+fn stage(
+    (repositories, tags): (usize, usize),
+    more: impl FnOnce(&str, &str) -> String,
+) -> (Registry, Registry, Sandbox) {
     let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
-    let many = Mirrored::at(&source, 1, 4);
+    let many = Mirrored::at(&source, repositories, tags);
     many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
     let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
-    let limits = format!("hosts:\n  {}: {{pulls-left: 5}}\n", source.url_host());
-    std::fs::write(sandbox.path(FILE), text + &limits).unwrap();
+    let more = more(&source.url_host(), &destination.url_host());
+    std::fs::write(sandbox.path(FILE), text + &more).unwrap();
+    (source, destination, sandbox)
+}
+
+#[test]
+fn pulls_that_the_file_leaves_are_waited_for() {
+    let (source, _destination, sandbox) =
+        stage((1, 4), |source, _| format!("hosts:\n  {source}: {{pulls-left: 5}}\n"));
     // The first image leaves 4 pulls; two questions later there are more.
     source.fault("GET", "/manifests/", pulls(4), 1);
     source.fault("HEAD", "/manifests/", pulls(4), 2);
@@ -43,9 +54,7 @@ fn pulls_that_the_file_leaves_are_waited_for() {
 
 #[test]
 fn a_run_with_a_time_ends_between_images_and_the_next_one_goes_on() {
-    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
-    let many = Mirrored::at(&source, 2, 10);
-    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    let (_source, destination, sandbox) = stage((2, 10), |_, _| String::new());
     destination.fault("PUT", "/manifests/", Fault::Delay(Duration::from_millis(300)), ALWAYS);
     let ran = mirror(&sandbox, "run", &["--image-parallel", "1", "--max-duration", "1s"]);
     ran.exits(130).says(
@@ -61,9 +70,7 @@ fn a_run_with_a_time_ends_between_images_and_the_next_one_goes_on() {
 
 #[test]
 fn an_image_waits_as_long_as_its_server_asks_for() {
-    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
-    let many = Mirrored::at(&source, 1, 1);
-    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
+    let (source, _destination, sandbox) = stage((1, 1), |_, _| String::new());
     source.fault("GET", "/manifests/", Fault::too_many("600"), ALWAYS);
     let flags = ["--retries", "0", "--max-duration", "1s", "-O", "jsonl"];
     let ran = mirror(&sandbox, "run", &flags);
@@ -90,15 +97,10 @@ const COMMANDS: [&[&str]; 6] = [
 
 #[test]
 fn a_host_gets_no_more_requests_a_second_than_the_file_says() {
-    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
-    let many = Mirrored::at(&source, 1, 4);
-    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
-    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
-    let limits: String = [&source, &destination]
-        .map(|registry| format!("  {}: {{requests-per-second: 20}}\n", registry.url_host()))
-        .concat();
-    std::fs::write(sandbox.path(FILE), format!("{text}prune: {{extra: delete}}\nhosts:\n{limits}"))
-        .unwrap();
+    let limit = "{requests-per-second: 20}";
+    let (source, destination, sandbox) = stage((1, 4), |source, destination| {
+        format!("prune: {{extra: delete}}\nhosts:\n  {source}: {limit}\n  {destination}: {limit}\n")
+    });
     for command in COMMANDS {
         let before = [&source, &destination].map(|registry| registry.requests().len());
         mirror(&sandbox, command[0], &command[1..]).exits(0);
@@ -114,12 +116,8 @@ fn a_host_gets_no_more_requests_a_second_than_the_file_says() {
 
 #[test]
 fn a_plan_uses_no_more_connections_than_the_file_says() {
-    let (source, destination, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
-    let many = Mirrored::at(&source, 8, 1);
-    many.write_file(&sandbox, &format!("{}/mirror/{{name}}", destination.url_host()), &[]);
-    let text = std::fs::read_to_string(sandbox.path(FILE)).unwrap();
-    let limit = format!("hosts:\n  {}: {{connections: 1}}\n", source.url_host());
-    std::fs::write(sandbox.path(FILE), text + &limit).unwrap();
+    let (source, _destination, sandbox) =
+        stage((8, 1), |source, _| format!("hosts:\n  {source}: {{connections: 1}}\n"));
     source.fault("GET", "/tags/list", Fault::Delay(Duration::from_millis(100)), ALWAYS);
     source.fault("HEAD", "/manifests/", Fault::Delay(Duration::from_millis(100)), ALWAYS);
     let began = Instant::now();
