@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
+/// Longest host and repository name together, in characters: the limit of many clients, according to the
+/// distribution specification ("Pulling manifests").
+pub const LONGEST_NAME: usize = 255;
+
 /// Repository and tag of an image, as Docker prints them: `busybox:latest` for `docker.io/library/busybox:latest`,
 /// images of other registries in full.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -75,6 +79,22 @@ pub fn is_tag(text: &str) -> bool {
     let mut chars = text.chars();
     let first = chars.next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
     first && text.len() <= 128 && chars.all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Returns whether a text follows the grammar of `<name>` (distribution specification, "Pulling manifests"):
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, repeated with `/`.
+#[must_use]
+pub fn is_repository(text: &str) -> bool {
+    text.split('/').all(is_component)
+}
+
+fn is_component(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let separator = |s: &str| matches!(s, "." | "_" | "__") || s.chars().all(|c| c == '-');
+    if !text.starts_with(word) || !text.ends_with(word) {
+        return false;
+    }
+    text.split(word).filter(|between| !between.is_empty()).all(separator)
 }
 
 impl fmt::Display for ImageName {

@@ -9,15 +9,11 @@ use url::Url;
 
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::digest::Digest;
-use occystrap_base::oci::name::{ImageName, is_tag};
+use occystrap_base::oci::name::{ImageName, LONGEST_NAME, is_repository, is_tag};
 
 /// The usual name of Docker Hub, and the host that serves its API.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
-
-/// The longest host and repository name together, in characters: the limit of many clients, according to the
-/// distribution specification ("Pulling manifests").
-const LONGEST_NAME: usize = 255;
 
 /// A reference to an image at a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -170,21 +166,6 @@ fn check_host(host: &str) -> Result<()> {
 
 fn is_port(text: &str) -> bool {
     text.bytes().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// Returns whether a text follows the grammar of `<name>` (distribution specification, "Pulling manifests"):
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, repeated with `/`.
-fn is_repository(text: &str) -> bool {
-    text.split('/').all(is_component)
-}
-
-fn is_component(text: &str) -> bool {
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let separator = |s: &str| matches!(s, "." | "_" | "__") || s.chars().all(|c| c == '-');
-    if !text.starts_with(word) || !text.ends_with(word) {
-        return false;
-    }
-    text.split(word).filter(|between| !between.is_empty()).all(separator)
 }
 
 #[cfg(test)]
