@@ -9,6 +9,7 @@ pub mod directory;
 pub mod docker;
 pub mod docker_save;
 pub mod exported;
+pub mod held;
 pub mod member_table;
 pub mod members;
 pub mod oci_layout;
@@ -39,8 +40,8 @@ use occystrap_net::uri::{Uri, instead_of_transport};
 pub struct Source {
     /// The URI, without secrets.
     pub display: String,
-    /// As the user typed it.
-    uri: Uri,
+    /// As the user typed it; `None` where no URI leads to it.
+    uri: Option<Uri>,
     kind: SourceKind,
     wanted: PlatformRequest,
 }
@@ -52,7 +53,7 @@ enum SourceKind {
     Directory { path: PathBuf, image: Option<ImageName> },
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
     Docker { asked: docker::EngineReference, socket: Option<String> },
-    Exported(Arc<exported::ExportedImage>),
+    Held(Arc<held::HeldImage>),
 }
 
 /// Schemes of sources, for messages.
@@ -108,24 +109,26 @@ impl Source {
                     .hint(hint.unwrap_or_else(|| format!("sources are {SOURCES}"))));
             }
         };
-        Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })
+        Ok(Self { display: uri.display(), uri: Some(uri.clone()), kind, wanted })
     }
 
-    /// Returns an image of an export of a mirror. `uri` leads other readers to the same image.
+    /// Returns an image that this program holds itself. `display` names it in reports; `uri` leads other readers to it, where
+    /// one does.
     #[must_use]
-    pub fn of_export(image: Arc<exported::ExportedImage>, uri: Uri) -> Self {
+    pub fn held(image: Arc<held::HeldImage>, display: String, uri: Option<Uri>) -> Self {
         let wanted = PlatformRequest::default();
-        Self { display: uri.display(), uri, kind: SourceKind::Exported(image), wanted }
+        Self { display, uri, kind: SourceKind::Held(image), wanted }
     }
 
     /// Returns the URI that leads to the same image from any folder and at any time: `digest` is that of the manifest.
-    /// The URI names no platform where all are moved.
+    /// The URI names no platform where all are moved. Returns `None` where no URI leads to the image.
     #[must_use]
-    pub fn again(&self, digest: Option<Digest>, all_platforms: bool) -> Uri {
+    pub fn again(&self, digest: Option<Digest>, all_platforms: bool) -> Option<Uri> {
+        let own = self.uri.as_ref()?;
         let mut uri = match &self.kind {
-            SourceKind::Registry { .. } => self.uri.clone(),
-            SourceKind::Docker { .. } => self.uri.with_absolute_socket(),
-            _ => self.uri.with_absolute_path(),
+            SourceKind::Registry { .. } => own.clone(),
+            SourceKind::Docker { .. } => own.with_absolute_socket(),
+            _ => own.with_absolute_path(),
         };
         if let SourceKind::Registry { reference, client } = &self.kind {
             if reference.digest.is_none() {
@@ -136,7 +139,7 @@ impl Source {
             }
         }
         if all_platforms {
-            return uri;
+            return Some(uri);
         }
         let PlatformRequest { os, architecture, variant } = &self.wanted;
         let architecture = architecture.as_ref().filter(|_| uri.option("architecture").is_none());
@@ -147,7 +150,7 @@ impl Source {
                 uri.set_default(name, said);
             }
         }
-        uri
+        Some(uri)
     }
 
     /// Returns the source with the parts of a platform that the user did not request.
@@ -167,7 +170,10 @@ impl Source {
     /// Checks that no platform is chosen, for `--all-platforms`.
     pub fn check_all_platforms(&self) -> Result<()> {
         const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
-        if let Some(choice) = CHOICES.into_iter().find(|name| self.uri.option(name).is_some()) {
+        if let Some(choice) = CHOICES
+            .into_iter()
+            .find(|name| self.uri.as_ref().is_some_and(|uri| uri.option(name).is_some()))
+        {
             let message = format!("'?{choice}=' chooses one platform, --all-platforms all");
             return Err(Error::usage(message));
         }
@@ -188,7 +194,7 @@ impl Source {
             SourceKind::Layout { path, .. } => Some(Watch::layout(path)),
             SourceKind::Registry { .. } | SourceKind::Docker { .. } => None,
             // Every file of an export was hashed before, and everything is compared with its digest again.
-            SourceKind::Exported(_) => None,
+            SourceKind::Held(_) => None,
         }
     }
 
@@ -235,7 +241,7 @@ impl Source {
             SourceKind::Layout { path, tag, image } => {
                 oci_layout::open(path, tag.as_deref(), &platform, self.choice(image))
             }
-            SourceKind::Exported(image) => match image.open(image.root)? {
+            SourceKind::Held(image) => match image.open(image.root)? {
                 Whole::Image(image) => Ok(vec![*image]),
                 Whole::Family(_) => {
                     Err(Error::usage(format!("'{}' is moved with all its platforms", self.display)))
@@ -273,7 +279,7 @@ impl Source {
     #[must_use]
     pub fn listed_referrers(&self) -> Option<&[Referrer]> {
         match &self.kind {
-            SourceKind::Exported(image) => Some(&image.referrers),
+            SourceKind::Held(image) => Some(&image.referrers),
             _ => None,
         }
     }
@@ -286,7 +292,7 @@ impl Source {
                 let reference = Reference { digest: Some(digest), ..reference.clone() };
                 registry::open_whole(&reference, client, context)
             }
-            SourceKind::Exported(image) => image.open(digest),
+            SourceKind::Held(image) => image.open(digest),
             _ => Err(Error::usage(format!("'{}' has no referrers", self.display))
                 .hint("referrers are at registries: registry://HOST/IMAGE")),
         }
@@ -301,7 +307,7 @@ impl Source {
                     .map(|whole| vec![whole])
             }
             // Its maker has chosen the platforms.
-            SourceKind::Exported(image) => Ok(vec![image.open(image.root)?]),
+            SourceKind::Held(image) => Ok(vec![image.open(image.root)?]),
             _ => Err(Error::usage(format!("'{}' cannot be reduced to platforms", self.display))
                 .hint("several platforms are chosen of registry://HOST/IMAGE")),
         }
@@ -328,7 +334,7 @@ impl Source {
             SourceKind::Layout { path, tag, image } => {
                 oci_layout::open_wholes(path, tag.as_deref(), self.choice(image))
             }
-            SourceKind::Exported(image) => Ok(vec![image.open(image.root)?]),
+            SourceKind::Held(image) => Ok(vec![image.open(image.root)?]),
             // Both hold one platform per image.
             SourceKind::Docker { .. } | SourceKind::Directory { .. } => {
                 self.open(context).map(alone)

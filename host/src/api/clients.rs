@@ -14,24 +14,24 @@ use occystrap_net::uri::Uri;
 use occystrap_output::plugin::description::parse_boolean;
 
 /// Registry clients, made when they are needed.
-pub struct Clients<'a> {
-    settings: &'a Settings,
-    cancel: &'a Cancel,
+pub struct Clients {
+    settings: Settings,
+    cancel: Cancel,
     /// The client that all others are made from.
     first: OnceLock<RegistryClient>,
 }
 
-impl<'a> Clients<'a> {
+impl Clients {
     /// Starts without a client.
     #[must_use]
-    pub fn new(settings: &'a Settings, cancel: &'a Cancel) -> Self {
-        Self { settings, cancel, first: OnceLock::new() }
+    pub fn new(settings: &Settings, cancel: &Cancel) -> Self {
+        Self { settings: settings.clone(), cancel: cancel.clone(), first: OnceLock::new() }
     }
 
     /// Returns the client for a URI. Errors when the options of the URI contradict each other, or the CA bundle or the
     /// file with logins cannot be used.
     pub fn of(&self, uri: &Uri) -> Result<RegistryClient> {
-        let settings = settings(self.settings, uri)?;
+        let settings = settings(&self.settings, uri)?;
         if let Some(first) = self.first.get() {
             return first.with_settings(&settings);
         }

@@ -1,6 +1,7 @@
 //! Moving images: the builder, and the checks of everything before anything is fetched.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::clients::Clients;
 use super::session::{Session, Trust};
@@ -202,7 +203,7 @@ impl Process {
     pub(crate) fn prepare_with(
         &self,
         session: &Session,
-        clients: &Clients<'_>,
+        clients: &Clients,
         catalog: &Catalog,
     ) -> Result<(Request, Context)> {
         let mut context = session.context()?;
@@ -223,12 +224,7 @@ impl Process {
     }
 
     /// Returns the request with everything parsed and checked that can be checked without fetching.
-    fn request(
-        &self,
-        session: &Session,
-        clients: &Clients<'_>,
-        catalog: &Catalog,
-    ) -> Result<Request> {
+    fn request(&self, session: &Session, clients: &Clients, catalog: &Catalog) -> Result<Request> {
         let uri = Uri::parse(&self.source)?;
         // Source and destination share clients, because they may be on one host.
         let source = session.source_of(&uri, clients)?;
@@ -245,7 +241,7 @@ impl Process {
             check_referrers(&source, &target, self.filters.is_empty())?;
         }
         target.check_options(session.stop())?;
-        let layer_cache = self.open_layer_cache(&target)?;
+        let layer_cache = self.open_layer_cache(&target)?.map(Arc::new);
         let results = match self.results_on_stderr {
             false => Results::printed(session.bars()),
             true => Results::beside_document(session.bars()),

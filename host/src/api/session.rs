@@ -307,7 +307,7 @@ impl Session {
     }
 
     /// Returns the registry clients for one operation.
-    pub(crate) fn clients(&self) -> Clients<'_> {
+    pub(crate) fn clients(&self) -> Clients {
         Clients::new(&self.registry, &self.cancel)
     }
 

@@ -24,7 +24,7 @@ pub struct Services<'s> {
     /// The session.
     pub session: &'s Session,
     /// Clients of registries, which share connections, logins and what is known of blobs.
-    pub clients: Clients<'s>,
+    pub clients: Clients,
     /// Output plugins.
     pub catalog: Catalog,
     /// The context.

@@ -27,8 +27,8 @@ pub struct Job<'a> {
     pub item: Item<'a>,
     /// How the receipt names it.
     pub identity: ImageIdentity,
-    /// The command that moves it again.
-    pub repeat: RepeatCommand,
+    /// The command that moves it again, where there is one.
+    pub repeat: Option<RepeatCommand>,
     /// Verdicts on the images that an index lists; empty for an image.
     outcomes: Outcomes,
     /// What the user is warned of when it has landed.
@@ -37,7 +37,7 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// Returns the job for an image.
-    pub fn image(item: Item<'a>, identity: ImageIdentity, repeat: RepeatCommand) -> Self {
+    pub fn image(item: Item<'a>, identity: ImageIdentity, repeat: Option<RepeatCommand>) -> Self {
         Self { item, identity, repeat, outcomes: Outcomes::new(), warnings: Vec::new() }
     }
 
@@ -46,7 +46,7 @@ impl<'a> Job<'a> {
     pub fn index(
         item: Item<'a>,
         identity: ImageIdentity,
-        repeat: RepeatCommand,
+        repeat: Option<RepeatCommand>,
         outcomes: Outcomes,
         warnings: Vec<String>,
     ) -> Self {
@@ -96,7 +96,7 @@ pub fn attempt(
     let written = write::write(item, &identity, source, target, check, context);
     let written = written.and_then(|mut receipt| {
         receipt.filters = request.filters.texts().map(str::to_owned).collect();
-        receipt.again = Some(repeat);
+        receipt.again = repeat;
         let kept = keep(&receipt);
         let proof = prove(request, &receipt, &outcomes, memory.as_ref(), context)?;
         // These files are open, and the receipts of all platforms are kept until the end.
@@ -190,7 +190,7 @@ fn prove(
     let target = &request.target;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
     let repair = occystrap_output::write::repair_command::command(receipt, target);
-    let repair = Some(repair.as_str());
+    let repair = repair.as_deref();
     let prove = || {
         let proof = verify::verify(receipt, target, level, outcomes, repair, memory, context);
         proof.map_err(|error| error.with_effect("it was written, and is not verified"))

@@ -25,7 +25,7 @@ pub(super) fn move_part(
     image: &Image,
     name: &ImageName,
     part: &PlatformPart,
-    repeat: RepeatCommand,
+    repeat: Option<RepeatCommand>,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
     if !request.filters.is_empty() && image.artifact.is_none() {
@@ -50,7 +50,7 @@ pub(super) fn move_family(
     request: &Request,
     family: &Family,
     is_named: bool,
-    repeat: &RepeatCommand,
+    repeat: &Option<RepeatCommand>,
     context: &Context,
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
     let name = &family.name;

@@ -38,7 +38,7 @@ pub(super) fn move_filtered(
     request: &Request,
     image: &Image,
     part: &PlatformPart,
-    repeat: RepeatCommand,
+    repeat: Option<RepeatCommand>,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {

@@ -55,7 +55,7 @@ pub fn move_all(
     request: &Request,
     name: &ImageName,
     subjects: &[Digest],
-    repeat: &RepeatCommand,
+    repeat: &Option<RepeatCommand>,
     context: &Context,
 ) -> Result<MovedReferrers> {
     let Some(wanted) = &request.referrers else { return Ok(MovedReferrers::default()) };
@@ -89,7 +89,7 @@ fn move_one(
     wanted: &WantedReferrers,
     referrer: &Referrer,
     name: &ImageName,
-    repeat: &RepeatCommand,
+    repeat: &Option<RepeatCommand>,
     bytes: &AtomicU64,
     context: &Context,
 ) -> Result<Option<Moved>> {

@@ -1,7 +1,7 @@
 //! A request to move images: everything that was parsed and checked before the first byte is fetched.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, ImageName, Platform, PlatformPart};
@@ -40,7 +40,7 @@ pub struct Request {
     /// Filters that change images or search them.
     pub filters: Filters,
     /// Record of layers that were processed earlier.
-    pub layer_cache: Option<LayerCache>,
+    pub layer_cache: Option<Arc<LayerCache>>,
     /// Where the images go.
     pub target: Target,
     /// How much is verified; `None` for no verification.
@@ -66,8 +66,8 @@ pub struct Request {
 
 impl Request {
     /// Returns the command that repeats the move of an image. `digest` is that of the manifest or index that the source
-    /// had this time.
-    pub(super) fn repeat_command(&self, digest: Option<Digest>) -> RepeatCommand {
+    /// had this time. Returns `None` where no command leads to the image again.
+    pub(super) fn repeat_command(&self, digest: Option<Digest>) -> Option<RepeatCommand> {
         let Self { source, target, all_platforms, repeat_options, .. } = self;
         RepeatCommand::new(source, digest, *all_platforms, target, repeat_options)
     }

@@ -125,7 +125,7 @@ fn verify_subject(
             for receipt in receipts {
                 let started = Instant::now();
                 let repair = occystrap_output::write::repair_command::command(receipt, target);
-                let repair = Some(repair.as_str());
+                let repair = repair.as_deref();
                 let proof =
                     verify::verify(receipt, target, level, &outcomes, repair, None, context)?;
                 let outcome = proof.outcome();

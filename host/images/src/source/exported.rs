@@ -3,11 +3,10 @@
 //! An export that builds on an earlier one has no layers that the earlier one carried. The caller of [`ExportedLayout::new`]
 //! says where they are instead: at the destination, which got them from the earlier export.
 //!
-//! What it refuses: a manifest that the receipt of an image names and that the layout does not have.
+//! What it refuses: files that are not of an export.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,13 +15,11 @@ use super::content_store::{ContentStore, StoredManifest};
 use super::directory::Directory;
 use super::members::ArchiveMembers;
 use super::oci_layout::LayoutStore;
-use super::resolve;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::Result;
 use occystrap_base::oci::layout::blob;
-use occystrap_base::oci::{Descriptor, Digest, ImageName};
-use occystrap_layer::image::{Content, Whole};
+use occystrap_base::oci::{Descriptor, Digest};
+use occystrap_layer::image::Content;
 use occystrap_net::context::Context;
-use occystrap_net::registry::Referrer;
 
 /// Files of an export: those of a directory, or the members of an archive.
 pub type ExportFiles = Box<dyn ArchiveMembers + Send + Sync>;
@@ -73,35 +70,5 @@ impl ContentStore for ExportedLayout {
     fn has(&self, what: &Descriptor) -> Result<bool> {
         Ok(self.absent.contains_key(&what.digest)
             || self.files.section(&blob(what.digest))?.is_some())
-    }
-}
-
-/// One image of an export, with everything that its receipt names.
-pub struct ExportedImage {
-    /// The layout.
-    pub layout: Arc<ExportedLayout>,
-    /// The name.
-    pub name: ImageName,
-    /// Its manifest or index.
-    pub root: Digest,
-    /// All its manifests and indexes, and those of its referrers.
-    pub manifests: BTreeMap<Digest, Descriptor>,
-    /// What refers to it.
-    pub referrers: Vec<Referrer>,
-}
-
-impl ExportedImage {
-    /// Reads manifests and configs of a manifest or an index of the image: the image itself, or a referrer. What its index
-    /// lists and the export does not have was left out by the platforms of the mirror.
-    pub fn open(&self, digest: Digest) -> Result<Whole> {
-        let place = self.layout.place();
-        let what = self.manifests.get(&digest).ok_or_else(|| {
-            let message =
-                format!("{place}: the receipt of {} names no manifest {digest}", self.name);
-            Error::new(Kind::NotFound, message)
-        })?;
-        let taken: BTreeSet<Digest> = self.manifests.keys().copied().collect();
-        let root = self.layout.manifest(what)?;
-        resolve::with_manifests(&*self.layout, root, taken, self.name.clone())
     }
 }

@@ -339,11 +339,11 @@ impl Source {
                     from_manifest::layout(&Directory::open(path)?, tag.as_deref(), platform)?;
                 choose(views, image.as_ref(), &self.display)
             }
-            SourceKind::Exported(_) => Err(self.is_moved_only()),
+            SourceKind::Held(_) => Err(self.is_moved_only()),
         }
     }
 
-    /// Returns the error for a view of an image of an export. An import alone reads it, and views read the layout.
+    /// Returns the error for a view of an image that this program holds itself. It can only be moved.
     fn is_moved_only(&self) -> Error {
         Error::usage(format!("'{}' is moved, and has no view", self.display))
     }
@@ -386,7 +386,7 @@ impl Source {
                 image.as_ref(),
             ),
             SourceKind::Docker { .. } | SourceKind::Directory { .. } => Err(single()),
-            SourceKind::Exported(_) => Err(self.is_moved_only()),
+            SourceKind::Held(_) => Err(self.is_moved_only()),
         }
     }
 

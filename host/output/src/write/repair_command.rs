@@ -15,7 +15,8 @@ use occystrap_net::uri::{Uri, logins_in};
 
 impl RepeatCommand {
     /// Returns the command of a run. `digest` is that of the source's manifest at a registry, and `options` are
-    /// those that name files and servers. With `all_platforms` no platform is chosen.
+    /// those that name files and servers. With `all_platforms` no platform is chosen. Returns `None` where no URI leads to
+    /// the source again.
     #[must_use]
     pub fn new(
         source: &Source,
@@ -23,18 +24,22 @@ impl RepeatCommand {
         all_platforms: bool,
         target: &Target,
         options: &[String],
-    ) -> Self {
-        Self {
-            source: source.again(digest, all_platforms).typed(),
+    ) -> Option<Self> {
+        Some(Self {
+            source: source.again(digest, all_platforms)?.typed(),
             destination: target.again.typed(),
             options: options.to_vec(),
-        }
+        })
     }
 }
 
-/// Returns the command that repairs a destination. Receipts of earlier versions have less of it.
+/// Returns the command that repairs a destination. Receipts of earlier versions have less of it. Returns `None` where no
+/// URI leads to the source: a client pushed the image.
 #[must_use]
-pub fn command(receipt: &Receipt, target: &Target) -> String {
+pub fn command(receipt: &Receipt, target: &Target) -> Option<String> {
+    if receipt.again.is_none() && !receipt.source.contains("://") {
+        return None;
+    }
     let mut words = vec!["occystrap".to_owned()];
     if receipt.again.is_none() && target.is_insecure() && !receipt.destination.contains("insecure=")
     {
@@ -77,5 +82,5 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
         words.push("--".into());
     }
     words.extend([quote(source), quote(destination)]);
-    words.join(" ")
+    Some(words.join(" "))
 }

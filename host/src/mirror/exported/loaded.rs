@@ -7,7 +7,8 @@ use super::receipts::Receipts;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::ImageName;
 use occystrap_images::source::Source;
-use occystrap_images::source::exported::{ExportedImage, ExportedLayout};
+use occystrap_images::source::exported::ExportedLayout;
+use occystrap_images::source::held::HeldImage;
 use occystrap_net::registry::Referrer;
 use occystrap_net::uri::Uri;
 
@@ -34,13 +35,13 @@ impl LoadedExport {
         let name = ImageName { repository: receipt.repository.clone(), tag: receipt.tag.clone() };
         let mut uri = self.uri.clone();
         uri.set_default("image", &name.to_string());
-        let image = ExportedImage {
-            layout: Arc::clone(&self.layout),
+        let image = HeldImage {
+            store: Arc::clone(&self.layout) as Arc<_>,
             name,
             root: receipt.digest,
             manifests: receipt.manifests().map(|what| (what.digest, what)).collect(),
             referrers: receipt.referrers.iter().map(Referrer::from).collect(),
         };
-        Ok(Source::of_export(Arc::new(image), uri))
+        Ok(Source::held(Arc::new(image), uri.display(), Some(uri)))
     }
 }

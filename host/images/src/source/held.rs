@@ -1,0 +1,42 @@
+//! Images that this program holds itself: one of an export of a mirror, or one that a client pushed to it.
+//!
+//! What it refuses: a manifest that the image should have and that the store does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::content_store::ContentStore;
+use super::resolve;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::{Descriptor, Digest, ImageName};
+use occystrap_layer::image::Whole;
+use occystrap_net::registry::Referrer;
+
+/// One image with everything that belongs to it.
+pub struct HeldImage {
+    /// Where its manifests, configs and layers are.
+    pub store: Arc<dyn ContentStore + Send + Sync>,
+    /// The name.
+    pub name: ImageName,
+    /// Its manifest or index.
+    pub root: Digest,
+    /// All its manifests and indexes, and those of its referrers.
+    pub manifests: BTreeMap<Digest, Descriptor>,
+    /// What refers to it.
+    pub referrers: Vec<Referrer>,
+}
+
+impl HeldImage {
+    /// Reads manifests and configs of a manifest or an index of the image: the image itself, or a referrer. What its index
+    /// lists and is not among its manifests is left out.
+    pub fn open(&self, digest: Digest) -> Result<Whole> {
+        let place = self.store.place();
+        let what = self.manifests.get(&digest).ok_or_else(|| {
+            let message = format!("{place}: {} has no manifest {digest}", self.name);
+            Error::new(Kind::NotFound, message)
+        })?;
+        let taken: BTreeSet<Digest> = self.manifests.keys().copied().collect();
+        let root = self.store.manifest(what)?;
+        resolve::with_manifests(&*self.store, root, taken, self.name.clone())
+    }
+}
