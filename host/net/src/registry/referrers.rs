@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
+use serde_json::Value;
 
 use super::repository::{Repository, named, unexpected};
 use crate::http::retry::{RetryBudget, is_passing};
@@ -211,6 +212,32 @@ impl Repository {
         subject: Digest,
         only: Option<&str>,
     ) -> Result<Option<Vec<Referrer>>> {
+        let place = self.place_of(&subject.to_string());
+        let Some(listed) = self.listed_entries(subject, only).await? else { return Ok(None) };
+        let referrer = |(entry, _): &(RawDescriptor, Value)| {
+            let kind = entry.artifact_type().map(str::to_owned);
+            let (digest, found_by) = (entry.promised(&place)?.digest, FoundBy::Api);
+            Ok(Referrer { subject, digest, kind, found_by })
+        };
+        listed.iter().map(referrer).collect::<Result<_>>().map(Some)
+    }
+
+    /// Returns the descriptors of the referrers of a manifest, as the API lists them, or the index under the fallback tag
+    /// where the registry does not have the API. Errors as [`Self::find_referrers`].
+    pub async fn referrer_descriptors(&self, subject: Digest) -> Result<Vec<Value>> {
+        let listed = match self.listed_entries(subject, None).await? {
+            Some(listed) => listed,
+            None => self.tagged_entries(subject).await?,
+        };
+        Ok(listed.into_iter().map(|(_, descriptor)| descriptor).collect())
+    }
+
+    /// Returns the entries of all pages of the API, parsed and as they are; `None` where the registry does not have it.
+    async fn listed_entries(
+        &self,
+        subject: Digest,
+        only: Option<&str>,
+    ) -> Result<Option<Vec<(RawDescriptor, Value)>>> {
         if self.has_referrers_api() == Some(false) {
             return Ok(None);
         }
@@ -246,10 +273,8 @@ impl Repository {
             })?;
             let before = seen.len();
             for entry in listed {
-                let digest = entry.promised(&place)?.digest;
-                if seen.insert(digest) {
-                    let kind = entry.artifact_type().map(str::to_owned);
-                    found.push(Referrer { subject, digest, kind, found_by: FoundBy::Api });
+                if seen.insert(entry.0.promised(&place)?.digest) {
+                    found.push(entry);
                 }
             }
             if found.len() > MOST_REFERRERS {
@@ -274,6 +299,18 @@ impl Repository {
 
     /// Returns what the index under the fallback tag lists.
     async fn tagged_referrers(&self, subject: Digest) -> Result<Vec<Referrer>> {
+        let place = self.place_of(&fallback_tag(subject));
+        let listed = self.tagged_entries(subject).await?;
+        let referrer = |(entry, _): &(RawDescriptor, Value)| {
+            let kind = entry.artifact_type().map(str::to_owned);
+            let (digest, found_by) = (entry.promised(&place)?.digest, FoundBy::FallbackTag);
+            Ok(Referrer { subject, digest, kind, found_by })
+        };
+        listed.iter().map(referrer).collect()
+    }
+
+    /// Returns the entries of the index under the fallback tag, parsed and as they are; none where there is no such tag.
+    async fn tagged_entries(&self, subject: Digest) -> Result<Vec<(RawDescriptor, Value)>> {
         let tag = fallback_tag(subject);
         let manifest = match self.manifest(&tag).await {
             Ok(manifest) => manifest,
@@ -286,15 +323,9 @@ impl Repository {
             return Ok(Vec::new());
         }
         let listed = manifest.is_index().then(|| entries(&manifest.bytes)).flatten();
-        let listed = listed.ok_or_else(|| {
+        listed.ok_or_else(|| {
             Error::source(format!("{place}: the tag of referrers names no index of them"))
-        })?;
-        let referrer = |entry: &RawDescriptor| {
-            let kind = entry.artifact_type().map(str::to_owned);
-            let (digest, found_by) = (entry.promised(&place)?.digest, FoundBy::FallbackTag);
-            Ok(Referrer { subject, digest, kind, found_by })
-        };
-        listed.iter().map(referrer).collect()
+        })
     }
 }
 
@@ -312,9 +343,15 @@ fn lacks_api(status: StatusCode) -> bool {
 const TOO_MANY: &str =
     "move those of some types alone: write 'referrers: [TYPE]', or '--referrers=TYPE'";
 
-/// Returns the entries of an index; `None` where the bytes are no index.
-fn entries(bytes: &[u8]) -> Option<Vec<RawDescriptor>> {
+/// Returns the entries of an index, parsed and as they are; `None` where the bytes are no index.
+fn entries(bytes: &[u8]) -> Option<Vec<(RawDescriptor, Value)>> {
     let index: IndexDocument = json::parse(bytes).ok()?;
     let is_index = index.schema_version == Some(2) || !index.manifests.is_empty();
-    is_index.then_some(index.manifests)
+    let mut document: Value = json::parse(bytes).ok()?;
+    let values = match document.get_mut("manifests").map(Value::take) {
+        Some(Value::Array(values)) => values,
+        _ => Vec::new(),
+    };
+    let is_index = is_index && values.len() == index.manifests.len();
+    is_index.then(|| index.manifests.into_iter().zip(values).collect())
 }
