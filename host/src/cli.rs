@@ -10,6 +10,8 @@ pub mod manual;
 mod mirror;
 mod plugin;
 mod process;
+mod proxy;
+mod quantity;
 pub mod reference;
 mod verify;
 
@@ -26,6 +28,7 @@ pub use self::mirror::{
 };
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, ProcessOptions};
+pub use self::proxy::ProxyOptions;
 pub use self::verify::VerifyOptions;
 pub use export::ExportOptions;
 pub use inspect::{CheckOptions, ExploreOptions, InfoOptions, SearchOptions};
@@ -43,6 +46,9 @@ Examples:
 
   Verify receipts of users whom you do not trust, on a shared host:
     occystrap verify --untrusted --root /srv/images /srv/receipts/*.json
+
+  Let engines push through filters into a registry, verified:
+    occystrap proxy --downstream registry.example.com/team -f normalize-timestamps
 
   List the output plugins, and add a plugin from a file:
     occystrap plugin list
@@ -118,6 +124,8 @@ pub enum Command {
         #[command(subcommand)]
         command: MirrorCommand,
     },
+    /// Run a registry endpoint: what clients push is filtered, sent to a registry and verified there
+    Proxy(Box<ProxyOptions>),
     /// Show the output plugins and their permissions; add, remove and test plugins
     Plugin {
         /// The command about plugins.

@@ -61,4 +61,6 @@ pub mod pipeline;
 #[doc(hidden)]
 pub mod plugin_kit;
 #[doc(hidden)]
+pub mod proxy;
+#[doc(hidden)]
 pub mod run;

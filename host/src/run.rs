@@ -8,12 +8,16 @@ mod images;
 mod mirror;
 mod plugin;
 mod process;
+mod proxy;
 mod verify;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::CommandFactory;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 pub use crate::api::network_runtime;
 
@@ -52,8 +56,7 @@ pub fn run(
     let mut err = MaskedLines::new(err);
     let outcome = match global.output_format {
         OutputFormat::Jsonl if !has_lines(&command) => {
-            let message =
-                "only 'mirror run', 'retry', 'verify', 'repair' and 'prune' have the format jsonl";
+            let message = "only 'proxy', and 'mirror run', 'retry', 'verify', 'repair' and 'prune' have the format jsonl";
             Err(Error::usage(message).hint("-O json prints one document"))
         }
         // A tar is not text.
@@ -100,7 +103,10 @@ pub fn explain_mistake(
 /// Returns whether a command prints events, a line for each.
 fn has_lines(command: &Command) -> bool {
     use MirrorCommand::{Import, Prune, Repair, Retry, Run, Verify};
-    let Command::Mirror { command } = command else { return false };
+    let command = match command {
+        Command::Mirror { command } => command,
+        other => return matches!(other, Command::Proxy(_)),
+    };
     matches!(command, Run(_) | Import(_) | Retry(_) | Verify(_) | Repair(_) | Prune(_))
 }
 
@@ -120,6 +126,7 @@ fn of_command(
         Command::Explore(options) => explore::run(options, host),
         Command::Export(options) => export::run(options, host, out, err),
         Command::Mirror { command } => mirror::run(command, host, out, err),
+        Command::Proxy(options) => proxy::run(options, host, out, err),
         Command::Plugin { command } => plugin::run(command, host, out, err),
         Command::Completions { shell } => {
             // The generator panics where it cannot write.
@@ -189,6 +196,17 @@ fn login_origin(global: &Global) -> &'static str {
         (true, false) => "OCCYSTRAP_USERNAME and --password",
         (false, false) => "--username and --password",
     }
+}
+
+/// Returns an event as programs get it: its name, its time, and what belongs to it.
+fn event_line(event: &str, more: Value) -> Value {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0);
+    let now = now.ok().and_then(|now| now.format(&Rfc3339).ok());
+    let mut line = json!({ "event": event, "at": now });
+    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
+    line
 }
 
 fn printed(cause: io::Error) -> Error {

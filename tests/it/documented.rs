@@ -34,7 +34,7 @@ fn paths(folder: &Path, found: &mut Vec<String>) {
 /// The sources of each crate of the host.
 fn crates() -> Vec<PathBuf> {
     let host = root().join("host");
-    let below = ["base", "net", "layer", "images", "output", "verify", "mirror"]
+    let below = ["base", "net", "layer", "serve", "images", "output", "verify", "mirror"]
         .map(|name| host.join(name));
     below.iter().chain([&host]).map(|package| package.join("src")).collect()
 }

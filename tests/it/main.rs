@@ -27,6 +27,7 @@ mod support {
     pub mod odd;
     pub mod odd_cases;
     pub mod plugin;
+    pub mod proxy;
     pub mod push;
     pub mod pusher;
     pub mod python;
@@ -159,6 +160,7 @@ mod plugin_new;
 mod plugin_of_a_release;
 mod plugins_lock;
 mod proxies;
+mod proxy_push;
 mod push_image;
 mod push_image_trouble;
 mod python_filters;

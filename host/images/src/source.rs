@@ -14,6 +14,7 @@ pub mod member_table;
 pub mod members;
 pub mod oci_layout;
 pub mod platforms;
+pub mod received;
 pub mod registry;
 pub mod resolve;
 pub mod tar_headers;

@@ -9,6 +9,7 @@ mod prove;
 
 pub use self::airgap::{MirrorExportOptions, MirrorImportOptions};
 pub use self::prove::{MirrorPruneOptions, MirrorRepairOptions, MirrorVerifyOptions};
+use super::quantity::age;
 use crate::mirror::report::ReportFile;
 use occystrap_base::terminal::shell::quote;
 
@@ -176,31 +177,3 @@ Examples:
   occystrap mirror from regsync.yml > mirror.yaml
   occystrap mirror from skopeo.yml --to mirror.example.com/{registry}/{repository} > mirror.yaml
   echo quay.io/prometheus/prometheus:v3.0.0 | occystrap mirror from - --to mirror.example.com/{repository}";
-
-/// Parses an age: a number with s, m, h, d or w. Returns seconds.
-fn age(text: &str) -> Result<u64, String> {
-    let wrong = || format!("expected an age such as 12h, 30d or 4w, found '{text}'");
-    let (number, seconds) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1),
-        Some((at, 'm')) => (&text[..at], 60),
-        Some((at, 'h')) => (&text[..at], 3_600),
-        Some((at, 'd')) => (&text[..at], 86_400),
-        Some((at, 'w')) => (&text[..at], 604_800),
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_have_a_unit() {
-        assert_eq!((age("90s"), age("12h"), age("30d")), (Ok(90), Ok(43_200), Ok(2_592_000)));
-        for wrong in ["", "d", "30", "-1d", "1y", "99999999999999999w"] {
-            assert!(age(wrong).is_err(), "{wrong}");
-        }
-    }
-}

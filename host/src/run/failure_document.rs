@@ -26,7 +26,7 @@ enum Shape {
     Plugins,
     /// `plugin show`.
     Plugin,
-    /// `plugin test` and `mirror export`.
+    /// `plugin test`, `mirror export` and `proxy`.
     Report,
     /// `mirror run`, `retry`, `status`, `report`.
     Mirror { mirror: String },
@@ -80,7 +80,9 @@ impl Shape {
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
-            Command::Mirror { command: MirrorCommand::Export(_) } => Self::Report,
+            Command::Mirror { command: MirrorCommand::Export(_) } | Command::Proxy(_) => {
+                Self::Report
+            }
             Command::Mirror { command } => {
                 let mirror = mirror_name(command)?;
                 match command {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{MirrorOptions, age};
+use super::MirrorOptions;
+use crate::cli::quantity::{age, bytes};
 use crate::mirror::selection::Part;
 
 /// Options of `occystrap mirror verify`.
@@ -101,27 +102,6 @@ Exit codes: 0 listed, or all deleted; 1 something was not deleted; 2 wrong comma
 Example:
   occystrap mirror prune mirror.yaml --yes";
 
-/// Parses a number of bytes: with k, M, G or T (thousands, as storage is sold), or Ki, Mi, Gi or Ti.
-fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("expected a size such as 500G or 64Gi, found '{text}'");
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor: u64 = match unit {
-        "" | "B" => 1,
-        "k" | "K" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(factor).ok_or_else(wrong)
-}
-
 /// Parses a part: `3/7`, `5%` or `2.5%`, or a number of bytes.
 fn part(text: &str) -> Result<Part, String> {
     let wrong = || format!("expected a part such as 3/7, 5% or 200G, found '{text}'");
@@ -152,14 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_parts_are_read_and_wrong_ones_refused() {
-        assert_eq!(
-            (bytes("500G"), bytes("64Ki"), bytes("7")),
-            (Ok(500_000_000_000), Ok(65_536), Ok(7))
-        );
-        for wrong in ["", "G", "1.5G", "-1", "5g", "99999999999T"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
+    fn parts_are_read_and_wrong_ones_refused() {
         assert_eq!(part("3/7"), Ok(Part::Of { index: 3, of: 7 }));
         assert_eq!((part("5%"), part("2.5%")), (Ok(Part::Share(500)), Ok(Part::Share(250))));
         assert_eq!(part("200G"), Ok(Part::Bytes(200_000_000_000)));

@@ -6,10 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::mirror::run::{EndedRun, RunEvents};
+use crate::run::event_line;
 use occystrap_base::terminal::board::Board;
 use occystrap_mirror::expand::MirrorItem;
 use occystrap_mirror::ledger::record::{BegunRun, Ending, FinishedItem, PlanChanges, UnnamedItems};
@@ -83,7 +82,7 @@ impl JsonLines {
 
     fn tell(&self, event: &str, more: Value) {
         // The receiver lives as long as the run.
-        let _ = self.0.send(Said::Event(line(event, more)));
+        let _ = self.0.send(Said::Event(event_line(event, more)));
     }
 }
 
@@ -116,18 +115,7 @@ pub fn watch_pauses(to: Sender<Said>, has_lines: bool, has_events: bool, context
 pub fn finished(ended: &EndedRun, exit_code: u8) -> Value {
     let state = if ended.is_finished { "finished" } else { "stopped" };
     let took = ended.took.as_secs_f64();
-    line(state, json!({ "run": ended.id, "exit_code": exit_code, "seconds": took }))
-}
-
-/// Returns an event as programs get it: its name, its time, and what belongs to it.
-pub fn line(event: &str, more: Value) -> Value {
-    let now = OffsetDateTime::now_utc().replace_nanosecond(0);
-    let now = now.ok().and_then(|now| now.format(&Rfc3339).ok());
-    let mut line = json!({ "event": event, "at": now });
-    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
-        line.extend(more);
-    }
-    line
+    event_line(state, json!({ "run": ended.id, "exit_code": exit_code, "seconds": took }))
 }
 
 impl RunEvents for JsonLines {

@@ -5,7 +5,6 @@ use std::sync::mpsc::Sender;
 
 use serde_json::json;
 
-use super::events;
 use super::meanwhile::{lines, showing, write_lines};
 use crate::cli::OutputFormat;
 use crate::mirror::documents::{Listed, Object};
@@ -38,7 +37,7 @@ pub fn listed<T: Send>(
 
 fn event(object: &Object) -> serde_json::Value {
     let Object { state, place, message, hint } = object;
-    events::line(state, json!({ "place": place, "message": message, "hint": hint }))
+    crate::run::event_line(state, json!({ "place": place, "message": message, "hint": hint }))
 }
 
 /// Returns the lines about an object.

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::objects::listed;
-use super::{events, services};
+use super::services;
 use crate::cli::{MirrorOptions, MirrorPruneOptions, MirrorVerifyOptions, OutputFormat};
 use crate::mirror::documents::{
     self, DocumentSubject, ExtraImage, Listed, Object, PruneSummary, Verified,
@@ -211,7 +211,7 @@ fn line(image: &ExtraImage) -> String {
 fn event(image: &ExtraImage) -> serde_json::Value {
     let ExtraImage { state, source, destination, message } = image;
     let more = json!({ "source": source, "destination": destination, "message": message });
-    events::line(state, more)
+    crate::run::event_line(state, more)
 }
 
 /// Returns whether the document is one line; `None` where no document is wanted.

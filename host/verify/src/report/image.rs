@@ -254,7 +254,8 @@ impl ImageReport {
     }
 
     /// Returns the result in one line.
-    pub(super) fn line(&self) -> String {
+    #[must_use]
+    pub fn line(&self) -> String {
         let outcome = match self.status {
             ImageStatus::Verified => "verified",
             ImageStatus::Failed => "FAILED",
@@ -270,6 +271,12 @@ impl ImageReport {
                 format!("{}: {kind}{layers} layers, {bytes}, {outcome}", self.name())
             }
         }
+    }
+
+    /// Returns whether this is an image with a name of its own, and not a part of another one.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.part.is_whole() && !self.is_artifact()
     }
 
     /// Returns whether it is an artifact. Its layers are compared with its config only where the config lists them.

@@ -1,0 +1,82 @@
+//! An image that a client pushed to this program: its documents are in memory, its blobs in files.
+//!
+//! A client does not send what the destination has already: such a blob is read from there. What it refuses: a manifest
+//! that was not pushed.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::content_store::{ContentStore, StoredManifest};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::layout::blob;
+use occystrap_base::oci::{Descriptor, Digest, Manifest};
+use occystrap_layer::image::Content;
+use occystrap_net::context::Blocking;
+use occystrap_net::registry::Repository;
+use occystrap_serve::received::ReceivedBlob;
+
+/// The content of a pushed image.
+pub struct ReceivedStore {
+    /// Name of the push for errors.
+    pub place: String,
+    /// Manifests and indexes, by digest.
+    pub manifests: HashMap<Digest, Manifest>,
+    /// Blobs that the client sent. They stay on the disk as long as this store.
+    pub blobs: HashMap<Digest, Arc<ReceivedBlob>>,
+    /// The repository that has all other blobs.
+    pub others: Blocking<Repository>,
+}
+
+impl ContentStore for ReceivedStore {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn fetch(&self, what: &Descriptor) -> Result<StoredManifest> {
+        let manifest = self.manifests.get(&what.digest).cloned().ok_or_else(|| {
+            let message = format!("{}: the manifest {} was not pushed", self.place, what.digest);
+            Error::new(Kind::NotFound, message)
+        })?;
+        Ok(StoredManifest { manifest, refused: None })
+    }
+
+    fn stored_blob(&self, what: &Descriptor, called: &str, limit: u64) -> Result<Bytes> {
+        let Some(found) = self.blobs.get(&what.digest) else {
+            return self.others.wait(self.others.blob_bytes(what, limit));
+        };
+        let section = found.section();
+        let place = format!("{}: {called} ('{}')", self.place, blob(what.digest));
+        if section.size != what.size {
+            let what_of = format!("{place}: size in bytes");
+            return Err(Error::mismatch(what_of, what.size, section.size));
+        }
+        if section.size > limit {
+            let size = section.size;
+            return Err(Error::source(format!(
+                "{place}: {size} bytes, more than the limit of {limit}"
+            )));
+        }
+        let mut bytes = vec![0; section.size as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&*section.file, &mut bytes, section.offset)
+            .map_err(|cause: io::Error| Error::io(Kind::Source, "read", &place, &cause))?;
+        Ok(bytes.into())
+    }
+
+    fn content(&self, digest: Digest) -> Result<Content> {
+        Ok(match self.blobs.get(&digest) {
+            Some(blob) => Content::File(blob.section().clone()),
+            None => Content::Registry(Repository::clone(&self.others)),
+        })
+    }
+
+    fn has(&self, what: &Descriptor) -> Result<bool> {
+        if self.blobs.contains_key(&what.digest) {
+            return Ok(true);
+        }
+        let found = self.others.wait(self.others.find_blob(what.digest, Some(what.size)))?;
+        Ok(found.is_some())
+    }
+}

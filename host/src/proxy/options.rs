@@ -1,0 +1,47 @@
+//! What the user sets for a proxy.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::downstream::Downstream;
+use crate::Compression;
+use occystrap_images::level::Level;
+
+/// What the user sets for a proxy.
+pub struct ProxyOptions {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Certificate and key, for TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// File of logins of clients.
+    pub htpasswd: Option<PathBuf>,
+    /// Whether clients of other hosts may connect without TLS.
+    pub allow_plain: bool,
+    /// Whether clients of other hosts need no login.
+    pub allow_anyone: bool,
+    /// Where pushed images go.
+    pub downstream: Downstream,
+    /// Filters, in their order.
+    pub filters: Vec<String>,
+    /// How layers are compressed that filters changed.
+    pub compression: Option<Compression>,
+    /// How much is verified.
+    pub level: Level,
+    /// Whether an UNCONFIRMED image is a failure.
+    pub strict: bool,
+    /// Folder for receipts.
+    pub receipts: Option<PathBuf>,
+    /// File with the layers of earlier runs.
+    pub layer_cache: Option<PathBuf>,
+    /// Images that are moved at the same time.
+    pub concurrency: usize,
+    /// Bytes of received blobs on the disk.
+    pub spool_size: u64,
+    /// How long pushed manifests are remembered.
+    pub remember: Duration,
+    /// Whether clients may delete.
+    pub allow_delete: bool,
+    /// How long images are finished after the signal to stop.
+    pub grace: Duration,
+}

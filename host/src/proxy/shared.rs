@@ -1,0 +1,143 @@
+//! What all requests to a proxy share.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use tokio::sync::Semaphore;
+
+use super::counts::Counts;
+use super::options::ProxyOptions;
+use super::remembered::Remembered;
+use super::serve::ProxyEvent;
+use crate::api::Clients;
+use crate::{Process, Session};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::Result;
+use occystrap_net::context::{Blocking, Context};
+use occystrap_net::registry::{Reference, Repository};
+use occystrap_net::uri::Uri;
+use occystrap_output::layer_cache::LayerCache;
+use occystrap_output::plugin::Catalog;
+use occystrap_output::write::target::Target;
+use occystrap_serve::received::ReceivedBlobs;
+use occystrap_serve::refusal::{Code, Refusal};
+use occystrap_serve::room::Room;
+
+/// Images that wait for their turn. Builds push hundreds at the same time.
+const QUEUE: usize = 256;
+
+/// What all requests share.
+pub struct Shared {
+    /// What the user set.
+    pub options: ProxyOptions,
+    /// Session whose signal to stop ends the work on images: a proxy that is stopped finishes them first.
+    pub session: Session,
+    /// Clients of registries.
+    pub clients: Clients,
+    /// Output plugins.
+    pub catalog: Catalog,
+    /// Context of requests.
+    pub context: Context,
+    /// Blobs that clients sent.
+    pub blobs: Arc<ReceivedBlobs>,
+    /// Manifests that clients sent.
+    pub remembered: Remembered,
+    /// What filters made of layers.
+    pub layer_cache: Arc<LayerCache>,
+    /// Places of images in work.
+    pub working: Arc<Semaphore>,
+    /// Number of places in `queue`.
+    pub queue_size: usize,
+    /// Places of images in work and of those that wait.
+    pub queue: Arc<Semaphore>,
+    /// Numbers of the run.
+    pub counts: Counts,
+    /// What the user gets to read.
+    events: Sender<ProxyEvent>,
+}
+
+impl Shared {
+    /// Prepares a proxy. Errors when the options are wrong: a filter that does not exist, a folder that is not there.
+    pub fn new(
+        options: ProxyOptions,
+        session: &Session,
+        events: Sender<ProxyEvent>,
+    ) -> Result<Self> {
+        let session = session.clone().cancel(Cancel::default());
+        let (clients, catalog, context) =
+            (session.clients(), session.catalog()?, session.context()?);
+        let room = Room::new(&context.temp_dir, options.spool_size);
+        let blobs = Arc::new(ReceivedBlobs::new(&context.temp_dir, room));
+        let uri = options.downstream.uri("any", None);
+        let target = Target::parse(&uri, &catalog, |uri| clients.of(uri), session.stop())?;
+        let layer_cache = match &options.layer_cache {
+            Some(path) => LayerCache::open(path, &target)?,
+            None => LayerCache::of_this_run(),
+        };
+        let _ = clients.of(&uri)?.for_many_images();
+        let shared = Self {
+            remembered: Remembered::new(options.remember),
+            working: Arc::new(Semaphore::new(options.concurrency)),
+            queue_size: options.concurrency + QUEUE,
+            queue: Arc::new(Semaphore::new(options.concurrency + QUEUE)),
+            layer_cache: Arc::new(layer_cache),
+            counts: Counts::default(),
+            options,
+            session,
+            clients,
+            catalog,
+            context,
+            blobs,
+            events,
+        };
+        // A filter that is wrong must not be found out by the first client.
+        shared.process(&uri, true).prepare_with(
+            &shared.session,
+            &shared.clients,
+            &shared.catalog,
+        )?;
+        Ok(shared)
+    }
+
+    /// Returns the move of an image to a place downstream, with the filters or without them.
+    pub fn process(&self, destination: &Uri, is_filtered: bool) -> Process {
+        // The source is set later: no URI leads to what a client pushed.
+        let mut process = Process::new(destination.typed(), destination.typed())
+            .verify(self.options.level)
+            .results_on_stderr(true);
+        if is_filtered {
+            process = self.options.filters.iter().fold(process, Process::filter);
+        }
+        match self.options.compression {
+            Some(compression) => process.compression(compression),
+            None => process,
+        }
+    }
+
+    /// Returns whether images are filtered.
+    pub fn has_filters(&self) -> bool {
+        !self.options.filters.is_empty()
+    }
+
+    /// Returns a repository of the downstream registry.
+    pub fn repository(&self, reference: &Reference) -> Result<Blocking<Repository>, Refusal> {
+        let uri = self.options.downstream.uri("any", None);
+        let opened = self
+            .clients
+            .of(&uri)
+            .and_then(|client| client.repository_to_push(reference, self.context.counters.clone()));
+        let repository = opened.map_err(|error| self.refusal(&error, Code::NameUnknown))?;
+        Ok(Blocking::new(repository, &self.context))
+    }
+
+    /// Returns the refusal for an error, in the words of the error but for the name of the registry.
+    pub fn refusal(&self, error: &occystrap_base::error::Error, absent: Code) -> Refusal {
+        Refusal::of(error, absent, self.options.downstream.hidden(&error.to_string()))
+    }
+
+    /// Tells the user something.
+    pub fn tell(&self, event: ProxyEvent) {
+        // The receiver lives as long as the proxy.
+        let _ = self.events.send(event);
+    }
+}
