@@ -160,6 +160,7 @@ mod plugin_new;
 mod plugin_of_a_release;
 mod plugins_lock;
 mod proxies;
+mod proxy_pull;
 mod proxy_push;
 mod push_image;
 mod push_image_trouble;

@@ -170,6 +170,12 @@ impl ArrivingBlob {
         self.size
     }
 
+    /// Returns the file, for those who read the bytes that have arrived.
+    #[must_use]
+    pub fn file(&self) -> Arc<std::fs::File> {
+        self.file.shared()
+    }
+
     /// Adds bytes. Errors when the blob is too large, there is no room, or the disk fails.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let grown = self.size + bytes.len() as u64;

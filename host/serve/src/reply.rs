@@ -78,21 +78,7 @@ impl Body {
     /// Returns `size` bytes of a section of a file, from `start` on.
     #[must_use]
     pub fn section(section: &Section, start: u64, size: u64) -> Self {
-        let (file, offset) = (section.file.clone(), section.offset + start);
-        let (send, pieces) = mpsc::channel(PIECES);
-        tokio::task::spawn_blocking(move || {
-            let mut at = 0;
-            while at < size {
-                let mut piece = vec![0; (size - at).min(PIECE as u64) as usize];
-                let read = file.read_exact_at(&mut piece, offset + at).map(|()| Bytes::from(piece));
-                at += read.as_ref().map_or(size, |piece| piece.len() as u64);
-                // A client that is gone needs no more.
-                if send.blocking_send(read).is_err() {
-                    return;
-                }
-            }
-        });
-        Self::stream(size, pieces)
+        Self::stream(size, read_section(section, start, size))
     }
 
     /// Returns the number of bytes.
@@ -109,6 +95,26 @@ impl Body {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Reads `size` bytes of a section of a file, from `start` on, in a task of their own.
+#[must_use]
+pub fn read_section(section: &Section, start: u64, size: u64) -> mpsc::Receiver<io::Result<Bytes>> {
+    let (file, offset) = (section.file.clone(), section.offset + start);
+    let (send, pieces) = mpsc::channel(PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut at = 0;
+        while at < size {
+            let mut piece = vec![0; (size - at).min(PIECE as u64) as usize];
+            let read = file.read_exact_at(&mut piece, offset + at).map(|()| Bytes::from(piece));
+            at += read.as_ref().map_or(size, |piece| piece.len() as u64);
+            // A client that is gone needs no more.
+            if send.blocking_send(read).is_err() {
+                return;
+            }
+        }
+    });
+    pieces
 }
 
 impl From<Bytes> for Body {

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::quantity::{age, bytes};
 use super::{CompressionName, Global, LevelName};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::options;
+use crate::proxy::upstream::Upstreams;
 use occystrap_base::error::Result;
 use occystrap_images::level::Level;
 use occystrap_serve::limits::ROOM;
@@ -27,6 +28,19 @@ pub struct ProxyOptions {
     /// Registry to which images go, with a prefix for their names where one is wanted
     #[arg(short, long, value_name = "HOST[:PORT][/PREFIX]")]
     pub downstream: String,
+    /// Registry from which clients pull what is not downstream; may be repeated. Clients name it in '?ns=' or as the first
+    /// part of the name; the first one is for names without a registry
+    #[arg(short, long, value_name = "[USER:PASSWORD@]HOST[:PORT]")]
+    pub upstream: Vec<String>,
+    /// How long a tag of an upstream registry counts as unchanged
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = age, requires = "upstream")]
+    pub recheck: u64,
+    /// What clients get where the upstream registry fails or no longer has the image: the stored copy, or the failure
+    #[arg(long, value_name = "WHAT", default_value = "serve", requires = "upstream")]
+    pub when_upstream_fails: WhenUpstreamFails,
+    /// How long a client waits for an image that filters change, before it is told to come again
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = age, requires = "upstream")]
+    pub answer_within: u64,
     /// Filter that changes images: NAME or NAME:OPTION=VALUE,... ; may be repeated, and filters are applied in this
     /// order. 'occystrap process --help' lists them
     #[arg(short, long, value_name = "FILTER")]
@@ -73,13 +87,22 @@ pub struct ProxyOptions {
     pub grace: u64,
 }
 
+/// What clients get where the upstream registry fails.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhenUpstreamFails {
+    /// The stored image, with a warning
+    Serve,
+    /// The failure
+    Fail,
+}
+
 const EXAMPLES: &str = "\
 A client pushes HOST:PORT/NAME:TAG and the image goes to DOWNSTREAM/NAME:TAG. The push succeeds only
 when the copy there is verified. Logins to the downstream registry are those of every command
 (--username, --authfile, 'docker login').
 
-Images that clients push by digest, indexes and artifacts go to the registry as they are; images are
-filtered. A client of another host needs TLS and a login (--tls-cert, --tls-key, --htpasswd).
+Images are filtered, each image that an index lists as well; artifacts go to the registry as they are.
+With --upstream, clients also pull: what they get is stored as DOWNSTREAM/UPSTREAM/NAME. A client of another host needs TLS and a login (--tls-cert, --tls-key, --htpasswd).
 
 With -O jsonl, each line of standard output is an event: listening, image, stopping, stopped.
 
@@ -88,6 +111,7 @@ Exit codes: 0 stopped and every image is verified, 1 an image failed, 2 wrong co
 
 Examples:
   occystrap proxy --downstream registry.example.com/team -f normalize-timestamps
+  occystrap proxy --downstream registry.example.com/cache --upstream docker.io --upstream quay.io
   docker tag app 127.0.0.1:5050/app && docker push 127.0.0.1:5050/app";
 
 impl ProxyOptions {
@@ -100,6 +124,10 @@ impl ProxyOptions {
             allow_plain: self.allow_plain,
             allow_anyone: self.allow_anyone,
             downstream: Downstream::parse(&self.downstream)?,
+            upstreams: Upstreams::parse(&self.upstream)?,
+            recheck: Duration::from_secs(self.recheck),
+            answer_within: Duration::from_secs(self.answer_within),
+            serves_stale: self.when_upstream_fails == WhenUpstreamFails::Serve,
             filters: self.filter.clone(),
             compression: global.compression.map(CompressionName::value),
             level: match self.verify {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::pull;
 use super::push::{Push, land};
 use super::shared::Shared;
+use super::through;
 use occystrap_base::oci::{Digest, Manifest};
 use occystrap_net::registry::Removal;
 use occystrap_serve::backend::{
@@ -26,15 +27,44 @@ pub struct ProxyBackend(pub Arc<Shared>);
 
 impl Backend for ProxyBackend {
     async fn blob_size(&self, asked: &Asked, digest: Digest) -> Result<Option<u64>, Refusal> {
-        pull::blob_size(&self.0, asked, digest).await
+        let through = self.0.options.upstreams.chosen(asked)?;
+        if !self.0.options.upstreams.is_named(asked) {
+            let found = pull::blob_size(&self.0, asked, digest).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        match through {
+            Some(through) => through::blob_size(&self.0, &through, digest).await,
+            None => Ok(None),
+        }
     }
 
     async fn blob(&self, asked: &Asked, digest: Digest) -> Result<Option<RemoteBlob>, Refusal> {
-        pull::blob(&self.0, asked, digest).await
+        let through = self.0.options.upstreams.chosen(asked)?;
+        if !self.0.options.upstreams.is_named(asked) {
+            let found = pull::blob(&self.0, asked, digest).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        match through {
+            Some(through) => through::blob(&self.0, &through, digest).await,
+            None => Ok(None),
+        }
     }
 
     async fn manifest(&self, asked: &Asked, target: &Target) -> Result<ServedManifest, Refusal> {
-        pull::manifest(&self.0, asked, target).await
+        let through = self.0.options.upstreams.chosen(asked)?;
+        let Some(through) = through else { return pull::manifest(&self.0, asked, target).await };
+        if !self.0.options.upstreams.is_named(asked) {
+            // What clients pushed under this name goes before an upstream registry that the request does not name.
+            match pull::manifest(&self.0, asked, target).await {
+                Err(refusal) if refusal.status == StatusCode::NOT_FOUND => {}
+                answered => return answered,
+            }
+        }
+        through::manifest(&self.0, asked, target, &through).await
     }
 
     async fn put_manifest(
@@ -44,6 +74,10 @@ impl Backend for ProxyBackend {
         content_type: Option<String>,
         bytes: Bytes,
     ) -> Result<Landed, Refusal> {
+        if self.0.options.upstreams.is_named(asked) {
+            let message = "names that begin with an upstream registry are copies of what it has";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, Code::Denied, message));
+        }
         let repository = asked.repository.clone();
         let place = format!("push of '{repository}:{target}'");
         let manifest = Manifest::read(&place, content_type.as_deref(), bytes)
@@ -57,7 +91,7 @@ impl Backend for ProxyBackend {
         let work = tokio::spawn(async move {
             let working = Arc::clone(&shared.working).acquire_owned().await;
             let push = Push { repository, target, manifest };
-            let landed = tokio::task::spawn_blocking(move || land(&shared, &push)).await;
+            let landed = tokio::task::spawn_blocking(move || land(&shared, push)).await;
             drop((working, queued));
             landed
         });

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::downstream::Downstream;
+use super::upstream::Upstreams;
 use crate::Compression;
 use occystrap_images::level::Level;
 
@@ -22,6 +23,14 @@ pub struct ProxyOptions {
     pub allow_anyone: bool,
     /// Where pushed images go.
     pub downstream: Downstream,
+    /// Where images come from that clients pull and that are not downstream.
+    pub upstreams: Upstreams,
+    /// How long a tag of an upstream registry counts as unchanged.
+    pub recheck: Duration,
+    /// How long a client waits for an image that filters change.
+    pub answer_within: Duration,
+    /// Whether the stored image is served where the upstream registry fails or lacks it.
+    pub serves_stale: bool,
     /// Filters, in their order.
     pub filters: Vec<String>,
     /// How layers are compressed that filters changed.

@@ -85,7 +85,7 @@ pub async fn blob(
 }
 
 /// Starts to fetch a blob, for one client.
-fn relayed(shared: &Arc<Shared>, from: &Repository, digest: Digest, size: u64) -> RemoteBlob {
+pub fn relayed(shared: &Arc<Shared>, from: &Repository, digest: Digest, size: u64) -> RemoteBlob {
     let what = Descriptor { media_type: "application/octet-stream".to_owned(), digest, size };
     let download = from.blob(&what);
     let (send, pieces) = mpsc::channel(PIECES);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::endpoint::ProxyBackend;
+use super::event::ProxyEvent;
 use super::options::ProxyOptions;
 use super::shared::Shared;
 use crate::Session;
@@ -16,25 +17,9 @@ use occystrap_serve::endpoint::Endpoint;
 use occystrap_serve::listener::{self, Listener};
 use occystrap_serve::login::Logins;
 use occystrap_serve::upload::Uploads;
-use occystrap_verify::report::Run;
 
 /// How often the signal to stop is looked at.
 const TICK: Duration = Duration::from_millis(100);
-
-/// What happens while a proxy runs.
-pub enum ProxyEvent {
-    /// An image was pushed, and moved or not.
-    Moved {
-        /// What became of it.
-        run: Run,
-        /// Why its receipt could not be written.
-        receipt: Option<Error>,
-    },
-    /// The proxy accepts no more connections, and finishes what has begun.
-    Stopping,
-    /// The time for that is over: what has not ended is given up.
-    GivenUp,
-}
 
 /// A proxy that listens.
 pub struct Proxy {

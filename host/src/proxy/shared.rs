@@ -6,9 +6,10 @@ use std::sync::mpsc::Sender;
 use tokio::sync::Semaphore;
 
 use super::counts::Counts;
+use super::event::ProxyEvent;
+use super::known::UpstreamState;
 use super::options::ProxyOptions;
 use super::remembered::Remembered;
-use super::serve::ProxyEvent;
 use crate::api::Clients;
 use crate::{Process, Session};
 use occystrap_base::cancel::Cancel;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub blobs: Arc<ReceivedBlobs>,
     /// Manifests that clients sent.
     pub remembered: Remembered,
+    /// What is known of upstream registries.
+    pub through: UpstreamState,
     /// What filters made of layers.
     pub layer_cache: Arc<LayerCache>,
     /// Places of images in work.
@@ -66,6 +69,7 @@ impl Shared {
         let session = session.clone().cancel(Cancel::default());
         let (clients, catalog, context) =
             (session.clients(), session.catalog()?, session.context()?);
+        options.upstreams.check(&options.downstream)?;
         let room = Room::new(&context.temp_dir, options.spool_size);
         let blobs = Arc::new(ReceivedBlobs::new(&context.temp_dir, room));
         let uri = options.downstream.uri("any", None);
@@ -77,6 +81,7 @@ impl Shared {
         let _ = clients.of(&uri)?.for_many_images();
         let shared = Self {
             remembered: Remembered::new(options.remember),
+            through: UpstreamState::new(options.remember),
             working: Arc::new(Semaphore::new(options.concurrency)),
             queue_size: options.concurrency + QUEUE,
             queue: Arc::new(Semaphore::new(options.concurrency + QUEUE)),
@@ -91,7 +96,7 @@ impl Shared {
             events,
         };
         // A filter that is wrong must not be found out by the first client.
-        shared.process(&uri, true).prepare_with(
+        shared.process(&uri, &uri, true).prepare_with(
             &shared.session,
             &shared.clients,
             &shared.catalog,
@@ -100,9 +105,8 @@ impl Shared {
     }
 
     /// Returns the move of an image to a place downstream, with the filters or without them.
-    pub fn process(&self, destination: &Uri, is_filtered: bool) -> Process {
-        // The source is set later: no URI leads to what a client pushed.
-        let mut process = Process::new(destination.typed(), destination.typed())
+    pub fn process(&self, source: &Uri, destination: &Uri, is_filtered: bool) -> Process {
+        let mut process = Process::new(source.typed(), destination.typed())
             .verify(self.options.level)
             .results_on_stderr(true);
         if is_filtered {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Host, event_line, printed};
 use crate::cli::{OutputFormat, ProxyOptions};
-use crate::proxy::serve::{Proxy, ProxyEvent};
+use crate::proxy::event::ProxyEvent;
+use crate::proxy::serve::Proxy;
 use occystrap_base::error::{Error, Result, printable};
 use occystrap_base::terminal::table::write_json_line;
 use occystrap_verify::report::{ImageStatus, Stream, Tally, write_error, write_warning};
@@ -60,6 +61,13 @@ pub fn run(
                 Some(error) if !is_jsonl => write_error(err, &error).map_err(printed),
                 _ => Ok(()),
             }
+        }
+        ProxyEvent::Warning(message) if is_jsonl => {
+            let more = json!({ "message": message });
+            write_json_line(out, &event_line("warning", more)).map_err(printed)
+        }
+        ProxyEvent::Warning(message) => {
+            write_warning(err, &Error::destination(message)).map_err(printed)
         }
         ProxyEvent::Stopping if is_jsonl => {
             write_json_line(out, &event_line("stopping", json!({}))).map_err(printed)
