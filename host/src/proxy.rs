@@ -10,6 +10,7 @@
 //! | [`event`] | what happens meanwhile, for those who show it |
 //! | `known` | what is known of upstream registries |
 //! | `shared` | what all requests share |
+//! | `metrics` | the page of `--metrics` |
 //! | `moving` | the move of one image downstream, and the verdict |
 //! | `gather` | everything that belongs to a pushed manifest |
 //! | `push` | one push: from its manifest to a verdict |
@@ -28,6 +29,7 @@ pub mod event;
 mod fetch;
 mod gather;
 mod known;
+mod metrics;
 mod moving;
 pub mod options;
 mod pull;

@@ -6,7 +6,7 @@ use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::multi::Multi;
-use crate::support::proxy::ProxyProcess;
+use crate::support::proxy::{Answer, ProxyProcess};
 use crate::support::registry::{ALWAYS, Fault, Registry};
 use crate::support::shape::oci_manifest;
 
@@ -199,4 +199,109 @@ fn what_fails_downstream_is_no_success() {
     // The blobs are there still: the client sends the manifest alone.
     assert_eq!(proxy.put_manifest("app", "v1", OCI_MANIFEST, &manifest).status, 201);
     proxy.stop().exits(1).says("Summary: 1/2 images");
+}
+
+#[test]
+fn a_layer_whose_filtered_form_is_there_need_not_be_sent_again() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let cache = sandbox.path("cache").display().to_string();
+    let options = ["--layer-cache", &cache, "-f", "normalize-timestamps"];
+    let (blobs, manifest) = packed(&TestImage::new("a"));
+    let (config, layers) = blobs.split_last().unwrap();
+    let first = ProxyProcess::start(&sandbox, &registry.url_host(), &options);
+    push(&first, "app", "v1", &manifest, &slices(&blobs));
+    first.stop().exits(0);
+    // Another process: it has none of the blobs.
+    let second = ProxyProcess::start(&sandbox, &registry.url_host(), &options);
+    for layer in layers {
+        let path = format!("/v2/app/blobs/{}", Digest::of(layer));
+        let answer = second.request("HEAD", &path, &[], b"");
+        assert_eq!(
+            (answer.status, answer.header("content-length")),
+            (200, &*layer.len().to_string())
+        );
+        // In another repository, the registry does not have it.
+        let other = format!("/v2/other/blobs/{}", Digest::of(layer));
+        assert_eq!(second.request("HEAD", &other, &[], b"").status, 404);
+    }
+    let sent = registry.requests_of("POST", "/blobs/uploads/").len();
+    push(&second, "app", "v2", &manifest, &[config]);
+    assert_eq!(
+        registry.requests_of("POST", "/blobs/uploads/").len(),
+        sent,
+        "nothing is sent again"
+    );
+    let (landed, again) = (registry.manifest("app", "v1"), registry.manifest("app", "v2"));
+    assert_eq!(landed.unwrap().1, again.unwrap().1);
+    second.stop().exits(0).says("1/1 verified");
+}
+
+#[test]
+fn the_numbers_of_a_run_can_be_read() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let metrics = port.to_string();
+    let proxy = ProxyProcess::start(&sandbox, &registry.url_host(), &["--metrics", &metrics]);
+    let page = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(&metrics).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        Answer::read(&mut stream, false)
+    };
+    assert_eq!((page("/healthz").status, page("/healthz").text().as_str()), (200, "ok\n"));
+    assert_eq!(page("/").status, 404);
+    let (blobs, manifest) = packed(&TestImage::new("a"));
+    push(&proxy, "app", "v1", &manifest, &slices(&blobs));
+    proxy.get("/v2/app/manifests/absent");
+    let bytes: usize = blobs.iter().map(Vec::len).sum();
+    let text = page("/metrics").text();
+    for line in [
+        "occystrap_proxy_images_total{verdict=\"verified\"} 1".to_owned(),
+        "occystrap_proxy_images_total{verdict=\"failed\"} 0".to_owned(),
+        "occystrap_proxy_requests_total{class=\"push-manifest\",status=\"201\"} 1".to_owned(),
+        "occystrap_proxy_requests_total{class=\"pull-manifest\",status=\"404\"} 1".to_owned(),
+        format!("occystrap_proxy_received_bytes_total {bytes}"),
+        format!("occystrap_proxy_sent_bytes_total {bytes}"),
+        format!("occystrap_proxy_spool_bytes {bytes}"),
+        "occystrap_proxy_images_waiting 0".to_owned(),
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+    let seconds = text
+        .lines()
+        .find_map(|line| line.strip_prefix("occystrap_proxy_verification_seconds_total "));
+    assert!(seconds.unwrap().parse::<f64>().unwrap() > 0.0);
+    if crate::support::real::installed("the_numbers_of_a_run_can_be_read", &["promtool"]) {
+        let mut check = std::process::Command::new("promtool");
+        let mut child =
+            check.args(["check", "metrics"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn events_and_receipts_tell_what_landed() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let folder = sandbox.path("receipts");
+    std::fs::create_dir(&folder).unwrap();
+    let options = ["-O", "jsonl", "--receipts", folder.to_str().unwrap()];
+    let proxy = ProxyProcess::start(&sandbox, &registry.url_host(), &options);
+    let (blobs, manifest) = packed(&TestImage::new("a"));
+    push(&proxy, "app/base", "v1", &manifest, &slices(&blobs));
+    let ran = proxy.stop();
+    ran.exits(0);
+    let events: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let named: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(named, ["image", "stopping", "stopped"]);
+    assert_eq!((&events[0]["status"], &events[0]["tag"]), (&"verified".into(), &"v1".into()));
+    let receipt = folder.join("app/base:v1.json");
+    let verified = sandbox.run(&["--insecure", "verify", receipt.to_str().unwrap()]);
+    verified.exits(0).says("1/1 verified");
+    // A blob is lost: nothing moves the image again, so no command is named.
+    registry.remove_blob("app/base", Digest::of(&blobs[0]));
+    let failed = sandbox.run(&["--insecure", "verify", receipt.to_str().unwrap()]);
+    failed.exits(1);
+    assert!(!failed.stderr.contains("occystrap process"), "{}", failed.stderr);
 }

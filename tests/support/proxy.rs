@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use occystrap_base::oci::Digest;
@@ -13,6 +13,7 @@ use super::cli::{Ran, Sandbox};
 /// A running proxy.
 pub struct ProxyProcess {
     child: Option<Child>,
+    stdout: BufReader<ChildStdout>,
     host: String,
 }
 
@@ -34,14 +35,15 @@ impl ProxyProcess {
         let fixed = ["--insecure", "proxy", "--listen", "127.0.0.1:0", "--downstream", downstream];
         let mut command = sandbox.command(&[&fixed[..], more].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let host = line.trim().rsplit_once("://").map(|(_, host)| host.to_owned());
-        let Some(host) = host else {
+        stdout.read_line(&mut line).unwrap();
+        let Some((_, rest)) = line.rsplit_once("://") else {
             let output = child.wait_with_output().unwrap();
             panic!("the proxy did not start: {}", String::from_utf8_lossy(&output.stderr));
         };
-        Self { child: Some(child), host }
+        let host = rest.trim_end_matches(['"', '}', '\n']).to_owned();
+        Self { child: Some(child), stdout, host }
     }
 
     /// `127.0.0.1:PORT`.
@@ -61,7 +63,10 @@ impl ProxyProcess {
 
     /// Waits for the end.
     pub fn wait(mut self) -> Ran {
-        Ran::ended(self.child.take().unwrap().wait_with_output().unwrap())
+        let mut stdout = Vec::new();
+        self.stdout.read_to_end(&mut stdout).unwrap();
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        Ran::ended(std::process::Output { stdout, ..output })
     }
 
     /// Stops the proxy as a service manager does, and waits for its end.

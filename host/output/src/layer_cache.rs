@@ -23,9 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use self::cache_destination::{CacheDestination, Lookup};
+pub use self::entry::StoredLayer;
 use self::entry::{CachedLayer, Changes, Entries, bound, landed, now};
 use self::file::LAYER_CACHE;
-use self::key::{LayerKey, compression, goes_as_it_is, keys};
+use self::key::{LayerKey, compression, goes_as_it_is, keys, spelled};
 pub use self::turn::Turn;
 use self::turn::Turns;
 use crate::receipt::Receipt;
@@ -138,6 +139,25 @@ impl LayerCache {
         found.into_iter().map(Option::transpose).collect()
     }
 
+    /// Returns what the destination has of a layer that a source stores under this digest: the size of the layer there, and
+    /// the digest of the blob that the filters made of it. Whether the destination still has that blob is not asked.
+    #[must_use]
+    pub fn made_of(
+        &self,
+        stored: Digest,
+        filters: &Filters,
+        target: &Target,
+    ) -> Option<(StoredLayer, Digest)> {
+        let spelled = spelled(filters)?;
+        let output = &target.plugin.description().name;
+        let entries = lock(&self.entries);
+        let of_filters =
+            entries.iter().filter(|(key, _)| key.filters == spelled && key.output == *output);
+        of_filters
+            .filter_map(|(_, known)| Some((known.source?, known.blob)))
+            .find(|(source, _)| source.digest == stored)
+    }
+
     /// Removes an entry that is wrong, so that the layer is made again.
     fn drop_entry(&self, layer: &Layer, key: &LayerKey) -> Option<Result<Layer>> {
         tracing::warn!(
@@ -171,8 +191,12 @@ impl LayerCache {
                 true => after.media_type.clone(),
                 false => compression(target).layer_media_type().to_owned(),
             };
-            let known =
-                CachedLayer { diff_id: after.diff_id, blob, size, media_type, at, used: now() };
+            let source = image
+                .layers
+                .get(index)
+                .and_then(|layer| Some(StoredLayer { digest: layer.digest?, size: layer.size }));
+            let diff_id = after.diff_id;
+            let known = CachedLayer { diff_id, blob, size, media_type, at, source, used: now() };
             lock(&self.entries).insert(key.clone(), known.clone());
             lock(&self.fresh).insert(key, Some(known));
         }

@@ -14,6 +14,7 @@ use occystrap_base::oci::name::is_repository;
 
 use crate::backend::{Asked, Backend, Landed, RemoteBlob};
 use crate::limits::{LARGEST_HEAD, MOST_TAGS};
+use crate::listener::Answers;
 use crate::login::Logins;
 use crate::range::{self, Part, Requested};
 use crate::received::ReceivedBlobs;
@@ -47,9 +48,8 @@ pub struct Endpoint<B> {
     pub logins: Option<Arc<Logins>>,
 }
 
-impl<B: Backend> Endpoint<B> {
-    /// Answers a request of a client at `address`.
-    pub async fn answer(&self, request: Request<Incoming>, address: IpAddr) -> Reply {
+impl<B: Backend> Answers for Endpoint<B> {
+    async fn answer(&self, request: Request<Incoming>, address: IpAddr) -> Reply {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let (class, answered) = self.dispatch(request, address).await;
@@ -67,6 +67,13 @@ impl<B: Backend> Endpoint<B> {
         reply
     }
 
+    fn sweep(&self) {
+        self.uploads.sweep();
+        self.blobs.sweep();
+    }
+}
+
+impl<B: Backend> Endpoint<B> {
     async fn dispatch(
         &self,
         request: Request<Incoming>,

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,12 +28,11 @@ use tokio_rustls::TlsAcceptor;
 
 use occystrap_base::error::{Error, Kind, Result};
 
-use crate::backend::Backend;
-use crate::endpoint::Endpoint;
 use crate::limits::{
     HANDSHAKE_WITHIN, HEAD_WITHIN, LARGEST_HEAD, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_ADDRESS,
     MOST_HEADERS, RATE_WINDOW,
 };
+use crate::reply::Reply;
 
 /// How often uploads and blobs that nothing uses are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -42,6 +43,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of a request that are kept in memory while its headers are read: some more than they may have, so that larger
 /// ones get an answer that says so.
 const HEAD_BUFFER: usize = 2 * LARGEST_HEAD;
+
+/// What answers the requests of clients.
+pub trait Answers: Send + Sync + 'static {
+    /// Answers a request of a client at `address`.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        address: IpAddr,
+    ) -> impl Future<Output = Reply> + Send;
+
+    /// Drops what no request has used for a time. Called once a minute.
+    fn sweep(&self) {}
+}
 
 /// A place where clients connect.
 pub struct Listener {
@@ -77,11 +91,7 @@ impl Listener {
 
     /// Answers requests until `stop` becomes true. Then no connection is accepted, and requests that have begun get
     /// their answers; this returns when all have.
-    pub async fn serve<B: Backend>(
-        self,
-        endpoint: Arc<Endpoint<B>>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub async fn serve(self, endpoint: Arc<impl Answers>, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let of_address = Arc::new(Mutex::new(HashMap::<IpAddr, usize>::new()));
         let mut connections = JoinSet::new();
@@ -90,8 +100,7 @@ impl Listener {
             let accepted = tokio::select! {
                 () = stopped(&mut stop) => break,
                 _ = sweep.tick() => {
-                    endpoint.uploads.sweep();
-                    endpoint.blobs.sweep();
+                    endpoint.sweep();
                     continue;
                 }
                 _ = connections.join_next(), if !connections.is_empty() => continue,
@@ -162,11 +171,11 @@ impl Drop for CountedAddress {
     }
 }
 
-async fn serve_one<B: Backend>(
+async fn serve_one(
     stream: TcpStream,
     address: IpAddr,
     tls: Option<TlsAcceptor>,
-    endpoint: Arc<Endpoint<B>>,
+    endpoint: Arc<impl Answers>,
     stop: watch::Receiver<bool>,
 ) {
     // Small answers must not wait for more.
@@ -181,10 +190,10 @@ async fn serve_one<B: Backend>(
     }
 }
 
-async fn requests<B: Backend>(
+async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     address: IpAddr,
-    endpoint: Arc<Endpoint<B>>,
+    endpoint: Arc<impl Answers>,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| {

@@ -85,6 +85,12 @@ impl ReceivedBlobs {
         Self { folder: folder.to_owned(), room, table: Mutex::default() }
     }
 
+    /// Returns the room for the bytes of all blobs.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

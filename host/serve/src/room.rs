@@ -15,6 +15,8 @@ pub struct Room {
     folder: PathBuf,
     limit: u64,
     used: AtomicU64,
+    /// All that were ever taken.
+    total: AtomicU64,
 }
 
 /// Why there is no room for more bytes.
@@ -37,13 +39,24 @@ impl Room {
     /// Returns room for `limit` bytes in the file system of a folder.
     #[must_use]
     pub fn new(folder: &Path, limit: u64) -> Arc<Self> {
-        Arc::new(Self { folder: folder.to_owned(), limit, used: AtomicU64::new(0) })
+        Arc::new(Self {
+            folder: folder.to_owned(),
+            limit,
+            used: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+        })
     }
 
     /// Returns how many bytes are taken.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes were taken since the start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
     }
 
     /// Takes no bytes yet.
@@ -69,6 +82,7 @@ impl Taken {
             return Err(Full::Limit(*limit));
         }
         self.bytes += bytes;
+        self.room.total.fetch_add(bytes, Ordering::Relaxed);
         if self.bytes > self.next_look {
             self.next_look = self.bytes + STEP;
             if !self.room.has_free_space() {

@@ -58,6 +58,9 @@ pub struct ProxyOptions {
     /// Write a receipt of each image to this folder, for 'occystrap verify FILE'
     #[arg(long, value_name = "DIR")]
     pub receipts: Option<PathBuf>,
+    /// Show numbers of the run at http://ADDRESS:PORT/metrics, for Prometheus, and /healthz
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    pub metrics: Option<SocketAddr>,
     /// Certificate of the endpoint, in PEM; clients then connect with HTTPS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -119,6 +122,7 @@ impl ProxyOptions {
     pub fn settings(&self, global: &Global) -> Result<options::ProxyOptions> {
         Ok(options::ProxyOptions {
             listen: self.listen,
+            metrics: self.metrics,
             tls: self.tls_cert.clone().zip(self.tls_key.clone()),
             htpasswd: self.htpasswd.clone(),
             allow_plain: self.allow_plain,

@@ -1,5 +1,6 @@
 //! One attempt: an image or an index is written, its receipt is kept, and the destination is verified.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::request::Request;
@@ -82,15 +83,17 @@ pub fn attempt(
         request.report(&identity.image_name(), identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), item.layers().len(), target.display);
     let note = item.image().and_then(|image| image.note.as_deref());
+    let verified_in = Cell::new(Duration::ZERO);
     let memory = request.proves_before_tag.then(|| HashMemo::showing(&context.progress));
     let check = |expectations: &[Expectation], remote: &RepositoryReader| {
         if request.referrers.is_some() {
             check_kept(item, expectations)?;
         }
-        match &memory {
-            Some(memory) => prove_blobs(request, item, expectations, remote, memory, context),
-            None => Ok(()),
-        }
+        let Some(memory) = &memory else { return Ok(()) };
+        let began = Instant::now();
+        let proved = prove_blobs(request, item, expectations, remote, memory, context);
+        verified_in.set(verified_in.get() + began.elapsed());
+        proved
     };
     let check: Option<write::BeforeCommit> = Some(&check);
     let written = write::write(item, &identity, source, target, check, context);
@@ -98,7 +101,10 @@ pub fn attempt(
         receipt.filters = request.filters.texts().map(str::to_owned).collect();
         receipt.again = repeat;
         let kept = keep(&receipt);
-        let proof = prove(request, &receipt, &outcomes, memory.as_ref(), context)?;
+        let began = Instant::now();
+        let proof = prove(request, &receipt, &outcomes, memory.as_ref(), context);
+        verified_in.set(verified_in.get() + began.elapsed());
+        let proof = proof?;
         // These files are open, and the receipts of all platforms are kept until the end.
         receipt.published.clear();
         Ok((receipt, kept, proof))
@@ -118,6 +124,7 @@ pub fn attempt(
         }
     };
     report.warnings = context.warnings.lines();
+    report.verified_in = verified_in.get();
     let report = report.finish(started.elapsed(), context);
     report.log();
     (report, receipt)

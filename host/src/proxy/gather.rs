@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::pull::made_of;
 use super::shared::Shared;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::oci::document::RawDescriptor;
@@ -170,6 +171,8 @@ impl Gatherer<'_> {
         };
         match found {
             Ok(Some(_)) => Ok(()),
+            // The layer cache has what the filters made of it.
+            Ok(None) if made_of(self.shared, what.digest).is_some() => Ok(()),
             Ok(None) => Err(Refusal::bad(
                 Code::ManifestBlobUnknown,
                 format!("the manifest names the blob {}, which was not pushed", what.digest),

@@ -68,7 +68,7 @@ pub fn move_downstream(
         Origin::Held(_) => &destination,
         Origin::Registry(uri) => uri,
     };
-    let prepared = shared.process(source, &destination, is_filtered).prepare_with(
+    let prepared = shared.options.process(source, &destination, is_filtered).prepare_with(
         &shared.session,
         &shared.clients,
         &shared.catalog,
@@ -100,8 +100,7 @@ pub fn move_downstream(
     };
     let moved = verdict(shared, &run, &receipts, digest);
     let kept = keep(shared, repository, &target, &receipts);
-    let took = started.elapsed();
-    run.images().iter().for_each(|image| shared.counts.image(image.status, took));
+    shared.counts.moved(&run, started.elapsed(), context.counters.sent());
     shared.tell(ProxyEvent::Moved { run, receipt: kept.err() });
     moved
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use super::downstream::Downstream;
 use super::upstream::Upstreams;
-use crate::Compression;
+use crate::{Compression, Process};
 use occystrap_images::level::Level;
+use occystrap_net::uri::Uri;
 
 /// What the user sets for a proxy.
 pub struct ProxyOptions {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// Where the numbers of the run can be read.
+    pub metrics: Option<SocketAddr>,
     /// Certificate and key, for TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// File of logins of clients.
@@ -53,4 +56,20 @@ pub struct ProxyOptions {
     pub allow_delete: bool,
     /// How long images are finished after the signal to stop.
     pub grace: Duration,
+}
+
+impl ProxyOptions {
+    /// Returns the move of an image to a place downstream, with the filters or without them.
+    pub fn process(&self, source: &Uri, destination: &Uri, is_filtered: bool) -> Process {
+        let mut process = Process::new(source.typed(), destination.typed())
+            .verify(self.level)
+            .results_on_stderr(true);
+        if is_filtered {
+            process = self.filters.iter().fold(process, Process::filter);
+        }
+        match self.compression {
+            Some(compression) => process.compression(compression),
+            None => process,
+        }
+    }
 }

@@ -13,6 +13,7 @@ use super::shared::Shared;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_net::registry::{Download, Repository};
+use occystrap_output::layer_cache::StoredLayer;
 use occystrap_serve::backend::{Asked, RemoteBlob, ServedManifest, no_manifest};
 use occystrap_serve::refusal::{Code, Refusal};
 use occystrap_serve::route::Target;
@@ -57,7 +58,7 @@ pub async fn manifest(
     }
 }
 
-/// Returns the size of a blob of the downstream registry.
+/// Returns the size of a blob of the downstream registry, or of one that a client need not send.
 pub async fn blob_size(
     shared: &Shared,
     asked: &Asked,
@@ -65,8 +66,24 @@ pub async fn blob_size(
 ) -> Result<Option<u64>, Refusal> {
     let reference = shared.options.downstream.repository(&asked.repository)?;
     let downstream = shared.repository(&reference)?;
-    let found = downstream.stat_blob(digest).await;
-    found.map_err(|error| shared.refusal(&error, Code::BlobUnknown))
+    let failed = |error: Error| shared.refusal(&error, Code::BlobUnknown);
+    let found = downstream.stat_blob(digest).await.map_err(failed)?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    // A client that pushes need not send a layer of which the registry has what the filters made.
+    let Some((stored, made)) = made_of(shared, digest) else { return Ok(None) };
+    let is_there = downstream.stat_blob(made).await.map_err(failed)?.is_some();
+    Ok(is_there.then_some(stored.size))
+}
+
+/// Returns what the filters made of a layer that clients push under this digest.
+pub fn made_of(shared: &Shared, digest: Digest) -> Option<(StoredLayer, Digest)> {
+    if !shared.has_filters() {
+        return None;
+    }
+    let filtered = &shared.filtered;
+    shared.layer_cache.made_of(digest, &filtered.filters, &filtered.target)
 }
 
 /// Returns a blob of the downstream registry.

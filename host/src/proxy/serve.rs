@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 
 use super::endpoint::ProxyBackend;
 use super::event::ProxyEvent;
+use super::metrics::MetricsPage;
 use super::options::ProxyOptions;
 use super::shared::Shared;
 use crate::Session;
@@ -25,6 +27,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Proxy {
     shared: Arc<Shared>,
     listener: Listener,
+    metrics: Option<Listener>,
     logins: Option<Arc<Logins>>,
     events: Receiver<ProxyEvent>,
 }
@@ -47,13 +50,24 @@ impl Proxy {
         let (send, events) = channel();
         let shared = Arc::new(Shared::new(options, session, send)?);
         let listener = shared.context.runtime.block_on(Listener::bind(listen, tls))?;
-        Ok(Self { shared, listener, logins, events })
+        let metrics = shared
+            .options
+            .metrics
+            .map(|address| shared.context.runtime.block_on(Listener::bind(address, None)));
+        let metrics = metrics.transpose()?;
+        Ok(Self { shared, listener, metrics, logins, events })
     }
 
     /// Returns the URL of the endpoint.
     pub fn url(&self) -> Result<String> {
         let scheme = if self.listener.has_tls() { "https" } else { "http" };
         Ok(format!("{scheme}://{}", self.listener.address()?))
+    }
+
+    /// Returns the URL of the numbers of the run, where they can be read.
+    pub fn metrics_url(&self) -> Result<Option<String>> {
+        let address = self.metrics.as_ref().map(Listener::address).transpose()?;
+        Ok(address.map(|address| format!("http://{address}/metrics")))
     }
 
     /// Answers requests until the session's user wants to stop. `each` gets what happens. What has begun then is finished, for
@@ -63,7 +77,7 @@ impl Proxy {
         session: &Session,
         mut each: impl FnMut(ProxyEvent) -> Result<()>,
     ) -> Result<()> {
-        let Self { shared, listener, logins, events } = self;
+        let Self { shared, listener, metrics, logins, events } = self;
         let (stop, stopped) = watch::channel(false);
         let endpoint = Arc::new(Endpoint {
             backend: Arc::new(ProxyBackend(Arc::clone(&shared))),
@@ -72,6 +86,14 @@ impl Proxy {
             logins,
         });
         let serving = shared.context.runtime.spawn(listener.serve(endpoint, stopped));
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        // The numbers can be read until the end.
+        let (_keep, until_end) = watch::channel(false);
+        let page = metrics.map(|listener| {
+            let (shared, is_stopping) = (Arc::clone(&shared), Arc::clone(&is_stopping));
+            let page = Arc::new(MetricsPage { shared: Arc::clone(&shared), is_stopping });
+            shared.context.runtime.spawn(listener.serve(page, until_end))
+        });
         let mut deadline = None;
         let result = loop {
             let mut said = events.recv_timeout(TICK).into_iter().chain(events.try_iter());
@@ -80,6 +102,7 @@ impl Proxy {
             }
             match deadline {
                 None if session.stop().check().is_err() => {
+                    is_stopping.store(true, Ordering::Relaxed);
                     let _ = stop.send(true);
                     deadline = Some(std::time::Instant::now() + shared.options.grace);
                     each(ProxyEvent::Stopping)?;
@@ -96,6 +119,7 @@ impl Proxy {
         // Images in work are rolled back, where there are any.
         shared.session.stop().cancel();
         serving.abort();
+        page.inspect(tokio::task::JoinHandle::abort);
         let until = std::time::Instant::now() + ROLLBACK;
         while !is_idle(&shared) && std::time::Instant::now() < until {
             std::thread::sleep(TICK);

@@ -10,16 +10,15 @@ use super::event::ProxyEvent;
 use super::known::UpstreamState;
 use super::options::ProxyOptions;
 use super::remembered::Remembered;
+use crate::Session;
 use crate::api::Clients;
-use crate::{Process, Session};
+use crate::pipeline::Request;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 use occystrap_net::context::{Blocking, Context};
 use occystrap_net::registry::{Reference, Repository};
-use occystrap_net::uri::Uri;
 use occystrap_output::layer_cache::LayerCache;
 use occystrap_output::plugin::Catalog;
-use occystrap_output::write::target::Target;
 use occystrap_serve::received::ReceivedBlobs;
 use occystrap_serve::refusal::{Code, Refusal};
 use occystrap_serve::room::Room;
@@ -45,6 +44,8 @@ pub struct Shared {
     pub remembered: Remembered,
     /// What is known of upstream registries.
     pub through: UpstreamState,
+    /// A move through the filters, for questions to the layer cache.
+    pub filtered: Request,
     /// What filters made of layers.
     pub layer_cache: Arc<LayerCache>,
     /// Places of images in work.
@@ -73,19 +74,22 @@ impl Shared {
         let room = Room::new(&context.temp_dir, options.spool_size);
         let blobs = Arc::new(ReceivedBlobs::new(&context.temp_dir, room));
         let uri = options.downstream.uri("any", None);
-        let target = Target::parse(&uri, &catalog, |uri| clients.of(uri), session.stop())?;
+        // A filter that is wrong must not be found out by the first client.
+        let (filtered, _) =
+            options.process(&uri, &uri, true).prepare_with(&session, &clients, &catalog)?;
         let layer_cache = match &options.layer_cache {
-            Some(path) => LayerCache::open(path, &target)?,
+            Some(path) => LayerCache::open(path, &filtered.target)?,
             None => LayerCache::of_this_run(),
         };
         let _ = clients.of(&uri)?.for_many_images();
-        let shared = Self {
+        Ok(Self {
             remembered: Remembered::new(options.remember),
             through: UpstreamState::new(options.remember),
             working: Arc::new(Semaphore::new(options.concurrency)),
             queue_size: options.concurrency + QUEUE,
             queue: Arc::new(Semaphore::new(options.concurrency + QUEUE)),
             layer_cache: Arc::new(layer_cache),
+            filtered,
             counts: Counts::default(),
             options,
             session,
@@ -94,28 +98,7 @@ impl Shared {
             context,
             blobs,
             events,
-        };
-        // A filter that is wrong must not be found out by the first client.
-        shared.process(&uri, &uri, true).prepare_with(
-            &shared.session,
-            &shared.clients,
-            &shared.catalog,
-        )?;
-        Ok(shared)
-    }
-
-    /// Returns the move of an image to a place downstream, with the filters or without them.
-    pub fn process(&self, source: &Uri, destination: &Uri, is_filtered: bool) -> Process {
-        let mut process = Process::new(source.typed(), destination.typed())
-            .verify(self.options.level)
-            .results_on_stderr(true);
-        if is_filtered {
-            process = self.options.filters.iter().fold(process, Process::filter);
-        }
-        match self.options.compression {
-            Some(compression) => process.compression(compression),
-            None => process,
-        }
+        })
     }
 
     /// Returns whether images are filtered.

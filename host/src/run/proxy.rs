@@ -26,10 +26,16 @@ pub fn run(
     }
     let proxy = Proxy::open(options.settings(host.global)?, &host.session)?;
     let is_jsonl = host.global.output_format == OutputFormat::Jsonl;
-    let url = proxy.url()?;
+    let (url, metrics) = (proxy.url()?, proxy.metrics_url()?);
     match is_jsonl {
-        true => write_json_line(out, &event_line("listening", json!({ "url": url }))),
-        false => writeln!(out, "listening on {url}"),
+        true => write_json_line(
+            out,
+            &event_line("listening", json!({ "url": url, "metrics": metrics })),
+        ),
+        false => writeln!(out, "listening on {url}").and_then(|()| match &metrics {
+            Some(metrics) => writeln!(out, "metrics at {metrics}"),
+            None => Ok(()),
+        }),
     }
     .and_then(|()| out.flush())
     .map_err(printed)?;

@@ -30,8 +30,21 @@ pub struct CachedLayer {
     /// Place of the blob, at a destination that has files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<FilePlace>,
+    /// The layer as its source stores it, where the source says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<StoredLayer>,
     /// Time of the last use, in seconds since 1970.
     pub used: u64,
+}
+
+/// A layer as a source stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
+pub struct StoredLayer {
+    /// Digest of the stored bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
 }
 
 /// A place in a file of the destination.

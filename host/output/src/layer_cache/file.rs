@@ -148,6 +148,7 @@ mod tests {
                     size: number,
                     media_type,
                     at: None,
+                    source: None,
                     used,
                 },
             )

@@ -24,11 +24,15 @@ pub struct LayerKey {
     pub output: String,
 }
 
+/// Returns the filters as a key has them; `None` where a filter must read every layer.
+pub fn spelled(filters: &Filters) -> Option<Vec<String>> {
+    let filters = filters.keys()?;
+    Some(filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})")).collect())
+}
+
 /// Returns the key of each layer; `None` where a filter must read every layer.
 pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<LayerKey>> {
-    let filters = filters.keys()?;
-    let spelled = filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})"));
-    let spelled: Vec<String> = spelled.collect();
+    let spelled = spelled(filters)?;
     // A layer of zstd that a filter changes is one of zstd again.
     let compression = |layer: &Layer| match asked(target) {
         None if !spelled.is_empty() && layer.media_type.ends_with("zstd") => {

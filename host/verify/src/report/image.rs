@@ -76,6 +76,9 @@ pub struct ImageReport {
     pub(super) part: PlatformPart,
     #[serde(skip)]
     pub(super) note: Option<String>,
+    /// How long its verification took.
+    #[serde(skip)]
+    pub verified_in: Duration,
     /// It landed, and its receipt could not be written.
     #[serde(skip)]
     pub(super) lacks_receipt: bool,
@@ -106,6 +109,7 @@ impl ImageReport {
             verification: None,
             warnings: Vec::new(),
             note: None,
+            verified_in: Duration::ZERO,
             lacks_receipt: false,
         }
     }
