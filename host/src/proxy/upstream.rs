@@ -67,25 +67,25 @@ impl Upstreams {
     /// that is not in the list.
     pub fn chosen(&self, asked: &Asked) -> Result<Option<Through>, Refusal> {
         let name = asked.repository.as_str();
-        let (upstream, name) = match &asked.namespace {
-            Some(namespace) => {
-                let named = self.0.iter().find(|one| one.is_called(namespace));
+        let by_namespace = asked.namespace.as_ref().and_then(|namespace| {
+            let named = self.0.iter().find(|one| one.is_called(namespace))?;
+            Some((named, name))
+        });
+        let by_name = || {
+            let (first, rest) = name.split_once('/')?;
+            let named = self.0.iter().find(|one| one.folder() == first)?;
+            Some((named, rest))
+        };
+        let (upstream, name) = match (by_namespace.or_else(by_name), &asked.namespace) {
+            (Some(named), _) => named,
+            (None, Some(_)) => {
                 let message = "this proxy does not pull from the registry of the parameter 'ns'";
-                let unknown = || Refusal::not_found(Code::NameUnknown, message);
-                (named.ok_or_else(unknown)?, name)
+                return Err(Refusal::not_found(Code::NameUnknown, message));
             }
-            None => {
-                let first = name.split_once('/');
-                let named = first.and_then(|(first, rest)| {
-                    let named = self.0.iter().find(|one| one.folder() == first)?;
-                    Some((named, rest))
-                });
-                match (named, self.0.first()) {
-                    (Some(named), _) => named,
-                    (None, Some(default)) => (default, name),
-                    (None, None) => return Ok(None),
-                }
-            }
+            (None, None) => match self.0.first() {
+                Some(default) => (default, name),
+                None => return Ok(None),
+            },
         };
         let typed = format!("{}/{name}", upstream.host);
         let too_long =
@@ -180,6 +180,8 @@ mod tests {
             ("a", Some("localhost:5000"), Ok("localhost:5000/a:v1 as localhost_5000/a")),
             ("localhost_5000/a", None, Ok("localhost:5000/a:v1 as localhost_5000/a")),
             ("docker.io/library/a", None, Ok("docker.io/library/a:v1 as docker.io/library/a")),
+            // A client that calls the registry otherwise, and is configured with a path.
+            ("docker.io/a/b", Some("hub.test"), Ok("docker.io/a/b:v1 as docker.io/a/b")),
             ("a", Some("10.0.0.1"), Err(404)),
             ("a", Some("quay.io"), Err(404)),
             ("a", Some(""), Err(404)),
