@@ -86,6 +86,7 @@ mod directory;
 mod docker_output;
 mod docker_output_trouble;
 mod docker_source;
+mod dockerpush;
 mod documented;
 mod dry_run;
 mod edited_receipt;

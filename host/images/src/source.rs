@@ -8,6 +8,7 @@ pub mod content_store;
 pub mod directory;
 pub mod docker;
 pub mod docker_save;
+pub mod dockerpush;
 pub mod exported;
 pub mod held;
 pub mod member_table;
@@ -53,15 +54,24 @@ enum SourceKind {
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
-    Docker { asked: docker::EngineReference, socket: Option<String> },
+    Docker { asked: docker::EngineReference, socket: Option<String>, way: EngineWay },
     Held(Arc<held::HeldImage>),
 }
 
+/// How an engine gives an image.
+#[derive(Clone)]
+enum EngineWay {
+    /// As an archive.
+    Export,
+    /// It pushes the image here. It need not send what this repository, the destination, has already.
+    Push(Option<Repository>),
+}
+
 /// Schemes of sources, for messages.
-const SOURCES: &str = "registry://, docker://, tar://, dir:// and oci-layout://";
+const SOURCES: &str = "registry://, docker://, dockerpush://, tar://, dir:// and oci-layout://";
 
 /// Schemes that 0.4.17 could read and this version does not support yet.
-const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
+const NOT_YET: [&str; 1] = ["quay"];
 
 impl Source {
     /// Parses a source URI. `client` makes the registry client where one is needed, from the options of the URI;
@@ -95,10 +105,14 @@ impl Source {
                     }
                 }
             }
-            "docker" => {
+            "docker" | "dockerpush" => {
                 uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
                 let asked = docker::EngineReference::parse(uri, wanted.clone())?;
-                SourceKind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
+                let way = match uri.scheme.as_str() {
+                    "docker" => EngineWay::Export,
+                    _ => EngineWay::Push(None),
+                };
+                SourceKind::Docker { asked, socket: uri.option("socket").map(str::to_owned), way }
             }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
@@ -152,6 +166,22 @@ impl Source {
             }
         }
         Some(uri)
+    }
+
+    /// Returns the source for a move to a repository that gets the layers as they are: an engine that pushes its image need
+    /// not send the layers that are there already.
+    #[must_use]
+    pub fn to_repository(mut self, destination: Repository) -> Self {
+        if let SourceKind::Docker { way: EngineWay::Push(known), .. } = &mut self.kind {
+            *known = Some(destination);
+        }
+        self
+    }
+
+    /// Returns whether an engine pushes the image.
+    #[must_use]
+    pub fn is_pushed(&self) -> bool {
+        matches!(self.kind, SourceKind::Docker { way: EngineWay::Push(_), .. })
     }
 
     /// Returns the source with the parts of a platform that the user did not request.
@@ -227,8 +257,13 @@ impl Source {
             SourceKind::Registry { reference, client } => {
                 registry::open(reference, client, &platform, context).map(|image| vec![image])
             }
-            SourceKind::Docker { asked, socket } => {
+            SourceKind::Docker { asked, socket, way: EngineWay::Export } => {
                 docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
+            }
+            SourceKind::Docker { asked, socket, way: EngineWay::Push(destination) } => {
+                let socket = socket.as_deref();
+                dockerpush::open(asked, socket, destination.as_ref(), context)
+                    .map(|image| vec![image])
             }
             SourceKind::Archive { path, image } => {
                 let chosen = archive::open(path, &platform, self.choice(image), context)?;

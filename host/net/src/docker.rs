@@ -1,4 +1,4 @@
-//! Client for the Docker Engine API, as Docker and Podman answer it: inspect an image, export, load, tag.
+//! Client for the Docker Engine API, as Docker and Podman answer it: inspect an image, export, load, tag, push.
 //!
 //! HTTP over a Unix socket, TCP or TLS is reqwest's, which is in the tree for registries already. Paths carry no API
 //! version, so that every engine answers with its own. Only the needed fields of an answer are read.
@@ -12,6 +12,7 @@ pub mod engine;
 pub mod export;
 pub mod failure;
 pub mod load;
+pub mod push;
 
 pub use address::Address;
 pub use answer::{About, EngineHistoryStep, Inspected};

@@ -85,7 +85,7 @@ impl Uri {
         hide::refuse_misplaced(rest)?;
         let (credentials, rest) = match scheme.as_str() {
             // The rest for an engine is `name:tag@sha256:...`, without a login.
-            "docker" => (None, rest),
+            "docker" | "dockerpush" => (None, rest),
             _ => split_credentials(rest),
         };
         let rest = match rest.strip_prefix("localhost/") {
@@ -103,7 +103,9 @@ impl Uri {
         if matches!(uri.scheme.as_str(), "tar" | "dir" | "oci-layout") {
             uri.refuse_tilde()?;
         }
-        if let Some(socket) = uri.option("socket").filter(|_| uri.scheme == "docker") {
+        if let Some(socket) =
+            uri.option("socket").filter(|_| matches!(uri.scheme.as_str(), "docker" | "dockerpush"))
+        {
             let path = socket.strip_prefix("unix://").unwrap_or(socket);
             refuse_tilde(path, "socket=", "docker:// in option 'socket'")?;
         }
@@ -266,13 +268,18 @@ fn split_credentials(rest: &str) -> (Option<(String, Secret)>, &str) {
 /// Errors for a login where the scheme takes none, or where the login cannot be distinguished from the path. Another
 /// error would show such a login.
 fn refuse_login(scheme: &str, rest: &str, query: &str) -> Result<()> {
-    let whole = if scheme == "docker" { rest } else { split_credentials(rest).1 };
+    let whole = match scheme {
+        "docker" | "dockerpush" => rest,
+        _ => split_credentials(rest).1,
+    };
     // A digest follows the last '@', which is then the only one.
     let is_login = |(before, after): &(&str, &str)| {
         before.contains(':') && (after.contains(['@', '/']) || !after.contains(':'))
     };
     let unread = match scheme {
-        "docker" | "registry" | "oci" => whole.split_once('@').as_ref().is_some_and(is_login),
+        "docker" | "dockerpush" | "registry" | "oci" => {
+            whole.split_once('@').as_ref().is_some_and(is_login)
+        }
         _ if LOCAL.contains(&scheme) => false,
         _ => hide::login_end(scheme, whole).is_some(),
     };
@@ -280,7 +287,7 @@ fn refuse_login(scheme: &str, rest: &str, query: &str) -> Result<()> {
         return Ok(());
     }
     Err(match scheme {
-        "docker" => Error::usage("'docker://' takes no login"),
+        "docker" | "dockerpush" => Error::usage(format!("'{scheme}://' takes no login")),
         _ => Error::usage(format!("the login in a '{scheme}://' URI cannot be read")).hint(
             "write '/' as %2F, '?' as %3F and '@' as %40 in it, or use --username and --password",
         ),

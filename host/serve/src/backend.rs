@@ -118,6 +118,11 @@ pub trait Backend: Send + Sync + 'static {
         was_here: bool,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
+    /// Errors where requests about a repository are not answered at all.
+    fn admit(&self, _repository: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Returns whether clients may delete.
     fn allows_deletion(&self) -> bool;
 

@@ -101,6 +101,9 @@ impl<B: Backend> Endpoint<B> {
         request: Request<Incoming>,
         address: IpAddr,
     ) -> Result<Reply, Refusal> {
+        if let Some(repository) = route.repository() {
+            self.backend.admit(repository)?;
+        }
         let query = Query::parse(request.uri().query());
         let method = request.method().clone();
         let is_head = method == Method::HEAD;

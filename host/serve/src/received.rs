@@ -139,6 +139,14 @@ impl ReceivedBlobs {
         Some(Arc::clone(&entry.blob))
     }
 
+    /// Returns all blobs of a repository.
+    #[must_use]
+    pub fn of_repository(&self, repository: &str) -> HashMap<Digest, Arc<ReceivedBlob>> {
+        let table = self.table();
+        let blobs = table.repositories.get(repository).into_iter().flatten();
+        blobs.map(|(digest, entry)| (*digest, Arc::clone(&entry.blob))).collect()
+    }
+
     /// Makes a blob of a repository known in another one. Returns whether it was there.
     #[must_use]
     pub fn mount(&self, from: &str, to: &str, digest: Digest) -> bool {

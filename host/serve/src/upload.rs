@@ -26,9 +26,9 @@ use crate::refusal::{Code, Refusal};
 const PIECES: usize = 16;
 
 /// All uploads that have begun.
+#[derive(Default)]
 pub struct Uploads {
     table: Mutex<HashMap<String, Upload>>,
-    random: SystemRandom,
 }
 
 struct Upload {
@@ -45,10 +45,14 @@ pub struct Turn {
     blob: OwnedMutexGuard<Option<ArrivingBlob>>,
 }
 
-impl Default for Uploads {
-    fn default() -> Self {
-        Self { table: Mutex::default(), random: SystemRandom::new() }
-    }
+/// Returns a name that nobody can guess: 128 random bits, in hexadecimal digits. Errors where the system has no random
+/// numbers.
+pub fn random_name() -> Result<String, Refusal> {
+    let mut bits = [0_u8; 16];
+    SystemRandom::new().fill(&mut bits).map_err(|_| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "no random numbers")
+    })?;
+    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Uploads {
@@ -56,7 +60,7 @@ impl Uploads {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins an upload and returns its id: 128 random bits, so that no client guesses that of another one. Errors with
+    /// Begins an upload and returns its id, which no other client can guess. Errors with
     /// 429 when too many have begun, and with 503 when no file can be created.
     pub fn begin(
         &self,
@@ -64,11 +68,7 @@ impl Uploads {
         repository: &str,
         address: IpAddr,
     ) -> Result<String, Refusal> {
-        let mut bits = [0_u8; 16];
-        self.random.fill(&mut bits).map_err(|_| {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "no random numbers")
-        })?;
-        let id: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = random_name()?;
         let blob = blobs.begin()?;
         let mut table = self.table();
         let of_address = table.values().filter(|upload| upload.address == address).count();

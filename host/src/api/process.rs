@@ -241,6 +241,7 @@ impl Process {
             check_referrers(&source, &target, self.filters.is_empty())?;
         }
         target.check_options(session.stop())?;
+        let source = self.for_destination(source, &target, session)?;
         let layer_cache = self.open_layer_cache(&target)?.map(Arc::new);
         let results = match self.results_on_stderr {
             false => Results::printed(session.bars()),
@@ -271,6 +272,24 @@ impl Process {
             },
             image_parallel: session.images_at_once(),
         })
+    }
+
+    /// Returns the source, which need not send what a registry has already where no filter changes layers.
+    fn for_destination(
+        &self,
+        source: Source,
+        target: &Target,
+        session: &Session,
+    ) -> Result<Source> {
+        let compression = target.option("compression").filter(|value| !value.is_empty());
+        let is_changed = !self.filters.is_empty() || compression.is_some();
+        match &target.endpoint {
+            Endpoint::Repository(reference, client) if source.is_pushed() && !is_changed => {
+                let counters = session.context()?.counters;
+                Ok(source.to_repository(client.repository_to_push(reference, counters)?))
+            }
+            _ => Ok(source),
+        }
     }
 
     /// Returns the layer cache: the user's file, or one of this run alone where several images may share layers.

@@ -15,6 +15,8 @@ use occystrap_net::web::ForeignLayers;
 Sources:
   registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
   docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  dockerpush://IMAGE[:TAG]    the same, pushed by the engine: it skips layers that a registry://
+                destination has already                               ?socket=PATH
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
   dir://PATH    a directory that occystrap wrote                  ?image=NAME[:TAG]
   oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]

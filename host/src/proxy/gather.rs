@@ -56,7 +56,7 @@ pub fn gather(
     let Gatherer { manifests, blobs, .. } = gatherer;
     let descriptors: BTreeMap<Digest, Descriptor> =
         manifests.values().map(|manifest| (manifest.digest, descriptor(manifest))).collect();
-    let store = ReceivedStore { place, manifests, blobs, others: others.clone() };
+    let store = ReceivedStore { place, manifests, blobs, others: Some(others.clone()) };
     let image = Arc::new(HeldImage {
         store: Arc::new(store),
         name,

@@ -190,7 +190,7 @@ fn held(
         place: through.image(&root.digest.to_string()).display(),
         blobs: found.collect(),
         manifests: parts.iter().map(|part| (part.digest, part.clone())).collect(),
-        others,
+        others: Some(others),
     };
     let name = ImageName { repository: through.name.clone(), tag };
     let (root, referrers) = (root.digest, Vec::new());

@@ -124,7 +124,7 @@ fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
     Err(reason.unwrap_or_else(|| Error::source(format!("{place}: the export holds no image"))))
 }
 
-fn check_layers(image: Image, found: &Inspected, place: &str) -> Result<Image> {
+pub(super) fn check_layers(image: Image, found: &Inspected, place: &str) -> Result<Image> {
     let (expected, exported) = (&found.diff_ids, &image.layers);
     if expected.len() != exported.len() {
         let what = format!("{place}: number of layers in the export");

@@ -26,8 +26,18 @@ pub struct ReceivedStore {
     pub manifests: HashMap<Digest, Manifest>,
     /// Blobs that the client sent. They stay on the disk as long as this store.
     pub blobs: HashMap<Digest, Arc<ReceivedBlob>>,
-    /// The repository that has all other blobs.
-    pub others: Blocking<Repository>,
+    /// The repository that has all other blobs, where there may be some.
+    pub others: Option<Blocking<Repository>>,
+}
+
+impl ReceivedStore {
+    /// Returns the repository that has what the client did not send. Errors where nothing has it.
+    fn others(&self, digest: Digest) -> Result<&Blocking<Repository>> {
+        self.others.as_ref().ok_or_else(|| {
+            let message = format!("{}: the blob {digest} was not pushed", self.place);
+            Error::new(Kind::NotFound, message)
+        })
+    }
 }
 
 impl ContentStore for ReceivedStore {
@@ -45,7 +55,8 @@ impl ContentStore for ReceivedStore {
 
     fn stored_blob(&self, what: &Descriptor, called: &str, limit: u64) -> Result<Bytes> {
         let Some(found) = self.blobs.get(&what.digest) else {
-            return self.others.wait(self.others.blob_bytes(what, limit));
+            let others = self.others(what.digest)?;
+            return others.wait(others.blob_bytes(what, limit));
         };
         let section = found.section();
         let place = format!("{}: {called} ('{}')", self.place, blob(what.digest));
@@ -68,7 +79,7 @@ impl ContentStore for ReceivedStore {
     fn content(&self, digest: Digest) -> Result<Content> {
         Ok(match self.blobs.get(&digest) {
             Some(blob) => Content::File(blob.section().clone()),
-            None => Content::Registry(Repository::clone(&self.others)),
+            None => Content::Registry(Repository::clone(self.others(digest)?)),
         })
     }
 
@@ -76,7 +87,8 @@ impl ContentStore for ReceivedStore {
         if self.blobs.contains_key(&what.digest) {
             return Ok(true);
         }
-        let found = self.others.wait(self.others.find_blob(what.digest, Some(what.size)))?;
+        let Some(others) = &self.others else { return Ok(false) };
+        let found = others.wait(others.find_blob(what.digest, Some(what.size)))?;
         Ok(found.is_some())
     }
 }

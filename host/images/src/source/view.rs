@@ -306,7 +306,7 @@ impl Source {
                 let view = from_manifest::view(&store, manifest, reference.name(), platform)?;
                 Ok(vec![View { root: Some(root), ..view }])
             }
-            SourceKind::Docker { asked, socket } => {
+            SourceKind::Docker { asked, socket, .. } => {
                 engine_image::view(asked, socket.as_deref(), context).map(|view| vec![view])
             }
             SourceKind::Archive { path, image } => {
@@ -410,7 +410,7 @@ impl Source {
     /// other sources, whose views have layers.
     pub fn exported(&self, context: &Context) -> Result<Option<View>> {
         match &self.kind {
-            SourceKind::Docker { asked, socket } => {
+            SourceKind::Docker { asked, socket, .. } => {
                 engine_image::export(asked, socket.as_deref(), context).map(Some)
             }
             _ => Ok(None),

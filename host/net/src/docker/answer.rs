@@ -17,6 +17,10 @@ pub struct About {
     /// Whether its images are in containerd's store. An image's ID is then the digest of a manifest or an index, and
     /// not that of the config.
     pub containerd_store: bool,
+    /// Whether it pushes to 127.0.0.1 without TLS. Docker says that in a list; Podman takes it as a parameter of a push.
+    pub loopback_is_insecure: bool,
+    /// Why its 127.0.0.1 is not that of this machine, where that is so.
+    pub elsewhere: Option<&'static str>,
 }
 
 /// Description of an image in an engine.
@@ -75,6 +79,33 @@ pub(super) struct EngineInfo {
     /// Pairs, whose form depends on the driver.
     #[serde(default)]
     driver_status: serde_json::Value,
+    #[serde(default)]
+    security_options: serde_json::Value,
+    #[serde(default)]
+    operating_system: serde_json::Value,
+    #[serde(default)]
+    registry_config: serde_json::Value,
+}
+
+impl EngineInfo {
+    /// Returns whether a list has an element.
+    fn lists(list: &serde_json::Value, element: &str) -> bool {
+        list.as_array().is_some_and(|all| all.iter().any(|one| one == element))
+    }
+
+    /// Returns why the engine's 127.0.0.1 is not that of this machine.
+    fn elsewhere(&self) -> Option<&'static str> {
+        let text = self.operating_system.as_str().unwrap_or_default();
+        match () {
+            () if Self::lists(&self.security_options, "name=rootless") => {
+                Some("is rootless, and has a network of its own")
+            }
+            () if text.starts_with("Docker Desktop") => {
+                Some("is Docker Desktop, in a virtual machine")
+            }
+            () => None,
+        }
+    }
 }
 
 impl About {
@@ -86,6 +117,11 @@ impl About {
         };
         Self {
             podman: components.iter().any(|component| component.name.starts_with("Podman")),
+            loopback_is_insecure: EngineInfo::lists(
+                &info.registry_config["InsecureRegistryCIDRs"],
+                "127.0.0.0/8",
+            ),
+            elsewhere: info.elsewhere(),
             version: version.version,
             api_version: version.api_version,
             containerd_store: info
@@ -94,6 +130,14 @@ impl About {
                 .is_some_and(|all| all.iter().any(is_mark)),
         }
     }
+}
+
+/// An image in the answer to `GET /images/json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", expecting = "an image that an engine lists")]
+pub(super) struct ListedNames {
+    #[serde(default)]
+    pub(super) repo_tags: Option<Vec<String>>,
 }
 
 /// Answer to `GET /images/{name}/json`.

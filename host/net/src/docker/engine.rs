@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::address::Address;
-use super::answer::{About, EngineHistoryStep, EngineInfo, Inspected, RawImage, Version};
+use super::answer::{
+    About, EngineHistoryStep, EngineInfo, Inspected, ListedNames, RawImage, Version,
+};
 use super::failure::{absent, explain, refused, silence};
 use crate::http::Proxies;
 use crate::http::certificates;
@@ -96,10 +98,35 @@ impl Engine {
         &self.place
     }
 
+    /// Returns whether the engine is at another machine, as far as its address says that.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        match &self.address {
+            Address::Unix(_) => false,
+            Address::Tcp { authority, .. } => {
+                let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
+                let ip = host.trim_start_matches('[').trim_end_matches(']');
+                host != "localhost"
+                    && !ip.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+            }
+        }
+    }
+
+    /// Returns the names of all images.
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let images: Vec<ListedNames> = self.json("images/json", "the list of images").await?;
+        Ok(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect())
+    }
+
     /// Returns a client for the same engine with its own connections. A connection belongs to the runtime that made it;
     /// where its reader runs on that runtime, its bytes cross no thread.
     pub fn apart(&self) -> Result<Self> {
         Ok(Self { absent: self.absent.clone(), ..Self::new(&self.address, &self.cancel)? })
+    }
+
+    /// Returns a client for the same engine that does not listen to the signal to stop, to clean up after it.
+    pub fn apart_from_stop(&self) -> Result<Self> {
+        Self::new(&self.address, &Cancel::default())
     }
 
     /// Returns the description of the engine.
@@ -209,6 +236,15 @@ impl Engine {
         let response = self.patiently(limit, request).await?;
         tracing::debug!(%method, path, status = response.status().as_u16(), "engine answered");
         Ok(response)
+    }
+
+    pub(super) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<reqwest::RequestBuilder> {
+        Ok(self.http.request(method, self.url(path, query)?))
     }
 
     pub(super) fn post(

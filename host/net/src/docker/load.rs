@@ -28,7 +28,7 @@ const PIECES: usize = 2;
 const HELD_BACK: usize = 16 * 1024;
 
 /// Bytes of the longest line of progress. An ordinary line has about a hundred.
-const LONGEST_LINE: usize = 64 * 1024;
+pub(super) const LONGEST_LINE: usize = 64 * 1024;
 
 /// Names of loaded images that are kept.
 const MOST_NAMES: usize = 1_000;

@@ -79,7 +79,7 @@ pub(super) fn login_end(scheme: &str, rest: &str) -> Option<usize> {
             !authority.starts_with(['.', '~']) && authority.contains(':')
         }
         // The text after a name's '@' is a digest or a mistake.
-        "docker" | "registry" | "oci" => true,
+        "docker" | "dockerpush" | "registry" | "oci" => true,
         // `h:8080/a@b` has a port.
         _ => first < authority.len() || has_odd_port(authority),
     };
@@ -104,8 +104,18 @@ fn is_digest(text: &str) -> bool {
 }
 
 /// Schemes whose options this program knows, each with its aliases.
-const OWN_SCHEMES: [&str; 9] =
-    ["docker", "registry", "oci", "tar", "file", "dir", "directory", "oci-layout", "mounts"];
+const OWN_SCHEMES: [&str; 10] = [
+    "docker",
+    "dockerpush",
+    "registry",
+    "oci",
+    "tar",
+    "file",
+    "dir",
+    "directory",
+    "oci-layout",
+    "mounts",
+];
 
 /// Returns whether a login with `?` in it was cut in two: `me:PASS?WORD@host` has its host in the query. Digits before
 /// the `?` look like a port.
