@@ -226,15 +226,20 @@ impl<B: Backend> Endpoint<B> {
             let message = format!("'{}' has no blob {digest}", asked.repository);
             Refusal::not_found(Code::BlobUnknown, message)
         };
-        if let Some(blob) = self.blobs.get(&asked.repository, digest) {
+        let sent_here = self.blobs.get(&asked.repository, digest);
+        if asked.is_head {
+            let size = match &sent_here {
+                Some(blob) => blob.size(),
+                None => self.backend.blob_size(asked, digest).await?.ok_or_else(unknown)?,
+            };
+            // GET alone has ranges (RFC 9110, 14.2).
+            let answer = blob_answer(digest, size, None, |_| Body::empty())?;
+            return Ok(reply::with(answer, header::CONTENT_LENGTH, size.to_string()));
+        }
+        if let Some(blob) = sent_here {
             return blob_answer(digest, blob.size(), wanted, |part| {
                 Body::section(blob.section(), part.start, part.size)
             });
-        }
-        if asked.is_head {
-            let size = self.backend.blob_size(asked, digest).await?.ok_or_else(unknown)?;
-            let answer = blob_answer(digest, size, None, |_| Body::empty())?;
-            return Ok(reply::with(answer, header::CONTENT_LENGTH, size.to_string()));
         }
         let RemoteBlob { size, pieces } =
             self.backend.blob(asked, digest).await?.ok_or_else(unknown)?;
