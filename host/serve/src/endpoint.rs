@@ -290,7 +290,7 @@ impl<B: Backend> Endpoint<B> {
         let turn = self.turn(name, id)?;
         let part = chunk(request.headers())?;
         let (turn, received) = self.uploads.receive(turn, part, request.into_body()).await;
-        received.map_err(|refusal| located(refusal, name, id))?;
+        let turn = self.going_on_after(turn, received, name)?;
         Ok(going_on(StatusCode::ACCEPTED, name, &turn))
     }
 
@@ -309,9 +309,25 @@ impl<B: Backend> Endpoint<B> {
         let turn = self.turn(name, id)?;
         let part = chunk(request.headers())?;
         let (turn, received) = self.uploads.receive(turn, part, request.into_body()).await;
-        received.map_err(|refusal| located(refusal, name, id))?;
+        let turn = self.going_on_after(turn, received, name)?;
         let arrived = self.uploads.end(turn);
         self.keep(name, arrived, promised)
+    }
+
+    /// Returns the upload after a body that arrived. Errors where it did not: then the client may continue, unless there
+    /// is no room for the upload. Such an upload ends, because its bytes would take the room of all others.
+    fn going_on_after(
+        &self,
+        turn: Turn,
+        received: Result<(), Refusal>,
+        name: &str,
+    ) -> Result<Turn, Refusal> {
+        let Err(refusal) = received else { return Ok(turn) };
+        if refusal.status.is_server_error() || refusal.status == StatusCode::PAYLOAD_TOO_LARGE {
+            self.uploads.end(turn);
+            return Err(refusal);
+        }
+        Err(located(refusal, name, &turn.id))
     }
 
     fn turn(&self, name: &str, id: &str) -> Result<Turn, Refusal> {
