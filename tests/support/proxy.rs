@@ -120,6 +120,35 @@ impl ProxyProcess {
         digest
     }
 
+    /// Begins an upload, and returns its path.
+    #[track_caller]
+    pub fn begin_upload(&self, repository: &str) -> String {
+        let answer = self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        answer.header("location").to_owned()
+    }
+
+    /// Begins to send `length` bytes to an upload. The upload is in work when this returns.
+    #[track_caller]
+    pub fn begin_patch(&self, path: &str, length: usize, first: &[u8]) -> TcpStream {
+        let head = format!(
+            "PATCH {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        for _ in 0..100 {
+            let mut stream = self.connect();
+            stream.write_all(&[head.as_bytes(), first].concat()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            // It is refused where the question for the status had the upload at that moment.
+            while stream.peek(&mut [0]).is_err() {
+                if self.get(path).status == 416 {
+                    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                    return stream;
+                }
+            }
+        }
+        panic!("the upload does not begin");
+    }
+
     /// Sends a manifest.
     #[track_caller]
     pub fn put_manifest(
@@ -203,6 +232,16 @@ impl Answer {
     pub fn code(&self) -> String {
         let document: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         document["errors"][0]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Checks that this is an error as the distribution specification has it ("Error Codes").
+    #[track_caller]
+    pub fn refused(&self, status: u16, code: &str) -> &Self {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/json");
+        let message = self.json()["errors"][0]["message"].as_str().map(str::len);
+        assert!(message.is_some_and(|length| length > 0), "{}", self.text());
+        self
     }
 
     /// The body as JSON.
