@@ -207,3 +207,39 @@ fn images_wait_in_a_queue_that_ends() {
     assert_eq!(proxy.get("/v2/").status, 200);
     proxy.put_blob("app", b"another blob");
 }
+
+#[test]
+fn large_manifests_of_many_clients_take_little_memory() {
+    const LARGEST: usize = 4 << 20;
+    let (_sandbox, registry, proxy) = start(&[]);
+    let image = TestImage::tiny("a");
+    proxy.put_blob("app", &image.config);
+    proxy.put_blob("app", &Pack::Gzip.pack(&image.layers[0]));
+    let small = oci_manifest(&image, Pack::Gzip);
+    let large = format!("{small}{}", " ".repeat(100_000));
+    let put = |tag: &str, manifest: &str| {
+        proxy.put_manifest("app", tag, OCI_MANIFEST, manifest.as_bytes())
+    };
+    assert_eq!(put("v1", &small).status, 201);
+    // None of them sends its last byte.
+    let body = vec![b' '; LARGEST - 1];
+    let head = format!("PUT /v2/app/manifests/v2 HTTP/1.1\r\nContent-Length: {LARGEST}\r\n\r\n");
+    let held: Vec<_> = (0..60)
+        .map(|_| {
+            let mut stream = proxy.connect();
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            stream
+        })
+        .collect();
+    ProxyProcess::until("there are too many", || put("v3", &large).status == 429);
+    put("v3", &large).refused(429, "TOOMANYREQUESTS");
+    // What most clients send finds its place.
+    assert_eq!(put("v4", &small).status, 201);
+    let peak = proxy.peak_memory();
+    assert!(peak < 128 << 20, "{} MiB", peak >> 20);
+    drop(held);
+    ProxyProcess::until("there are places again", || put("v5", &large).status == 201);
+    assert_eq!(registry.manifest("app", "v5").unwrap().1, large);
+    // What is remembered holds no place.
+    (0..20).for_each(|tag| assert_eq!(put(&format!("w{tag}"), &large).status, 201));
+}

@@ -21,7 +21,7 @@ use crate::received::ReceivedBlobs;
 use crate::refusal::{Code, Refusal};
 use crate::reply::{self, Body, Reply};
 use crate::route::{self, Query, Route, Target};
-use crate::upload::{Turn, Uploads, read_small, received_range};
+use crate::upload::{Turn, Uploads, received_range};
 
 /// Digest of the content of an answer (distribution specification, "Pulling manifests").
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -122,8 +122,7 @@ impl<B: Backend> Endpoint<B> {
             (&Method::PUT, Route::Manifest(name, target)) => {
                 let kind = text(request.headers(), header::CONTENT_TYPE).map(str::to_owned);
                 let bytes =
-                    read_small(request.into_body(), LARGEST_MANIFEST, Code::ManifestInvalid)
-                        .await?;
+                    self.uploads.read_manifest(request.into_body(), LARGEST_MANIFEST).await?;
                 self.put_manifest(&asked(name), target.clone(), kind, bytes).await
             }
             (&Method::DELETE, Route::Manifest(name, target)) => {

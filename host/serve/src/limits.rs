@@ -46,6 +46,12 @@ pub const UPLOAD_KEPT: Duration = Duration::from_secs(3600);
 /// Time after which a received blob that no request used is dropped.
 pub const BLOB_KEPT: Duration = Duration::from_secs(3600);
 
+/// Bytes of a manifest for which there is always memory. Most manifests have some kilobytes.
+pub const SMALL_MANIFEST: usize = 64 * 1024;
+
+/// Most manifests that are larger and arrive or are in work at the same time: they are in memory, with up to 4 MiB each.
+pub const MOST_LARGE_MANIFESTS: usize = 16;
+
 /// Slowest rate of the body of a request, in bytes for each second.
 pub const LEAST_RATE: u64 = 1024;
 

@@ -13,10 +13,11 @@ use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::{
-    LEAST_RATE, MOST_UPLOADS, MOST_UPLOADS_OF_ADDRESS, RATE_WINDOW, UPLOAD_IDLE, UPLOAD_KEPT,
+    LEAST_RATE, MOST_LARGE_MANIFESTS, MOST_UPLOADS, MOST_UPLOADS_OF_ADDRESS, RATE_WINDOW,
+    SMALL_MANIFEST, UPLOAD_IDLE, UPLOAD_KEPT,
 };
 use crate::range::Part;
 use crate::received::{ArrivingBlob, ReceivedBlobs};
@@ -26,9 +27,22 @@ use crate::refusal::{Code, Refusal};
 const PIECES: usize = 16;
 
 /// All uploads that have begun.
-#[derive(Default)]
 pub struct Uploads {
     table: Mutex<HashMap<String, Upload>>,
+    /// Places of large manifests.
+    large: Arc<Semaphore>,
+}
+
+/// A manifest in memory. A large one has its place until the last copy of its bytes is dropped.
+struct HeldManifest {
+    bytes: Vec<u8>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for HeldManifest {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 struct Upload {
@@ -53,6 +67,13 @@ pub fn random_name() -> Result<String, Refusal> {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "no random numbers")
     })?;
     Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        let large = Arc::new(Semaphore::new(MOST_LARGE_MANIFESTS));
+        Self { table: Mutex::default(), large }
+    }
 }
 
 impl Uploads {
@@ -166,6 +187,44 @@ impl Uploads {
         };
         (turn, whole)
     }
+
+    /// Reads the body of a manifest into memory. Errors with 413 when it has more than `limit` bytes, with 429 when too
+    /// many large ones are there, and as bodies of uploads do.
+    pub async fn read_manifest(&self, mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+        let too_large = || {
+            let message = format!("the manifest is larger than the limit of {limit} bytes");
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ManifestInvalid, message)
+        };
+        if body.size_hint().exact().is_some_and(|size| size > limit as u64) {
+            return Err(too_large());
+        }
+        let (mut bytes, mut place, mut refused) = (Vec::new(), None, None);
+        read_body(&mut body, RATE_WINDOW, |piece| {
+            let size = bytes.len() + piece.len();
+            if size > limit {
+                refused = Some(too_large());
+            } else if size > SMALL_MANIFEST && place.is_none() {
+                match Arc::clone(&self.large).try_acquire_owned() {
+                    // Once, and no more than it may need.
+                    Ok(free) => {
+                        place = Some(free);
+                        bytes.reserve_exact(limit - bytes.len());
+                    }
+                    Err(_) => refused = Some(too_many_manifests()),
+                }
+            }
+            if refused.is_some() {
+                return std::future::ready(Err(()));
+            }
+            bytes.extend_from_slice(&piece);
+            std::future::ready(Ok(()))
+        })
+        .await?;
+        match refused {
+            Some(refused) => Err(refused),
+            None => Ok(Bytes::from_owner(HeldManifest { bytes, _place: place })),
+        }
+    }
 }
 
 impl Turn {
@@ -209,7 +268,7 @@ async fn written(
         }
         (blob, written)
     });
-    let sent = read_body(&mut body, |piece| send.send(piece)).await;
+    let sent = read_body(&mut body, RATE_WINDOW, |piece| send.send(piece)).await;
     drop(send);
     match writer.await {
         // The failure of the disk is the cause of what the reader saw.
@@ -221,17 +280,18 @@ async fn written(
     }
 }
 
-/// Reads a body to its end, and gives each piece to `take`, which may refuse. Errors with 408 when it hardly moves, and
-/// with 400 when it ends too early.
+/// Reads a body to its end, and gives each piece to `take`, which may refuse. Errors with 408 when it hardly moves over
+/// `window`, and with 400 when it ends too early.
 async fn read_body<E, F: Future<Output = Result<(), E>>>(
-    body: &mut Incoming,
+    body: &mut (impl hyper::body::Body<Data = Bytes> + Unpin),
+    window: Duration,
     mut take: impl FnMut(Bytes) -> F,
 ) -> Result<(), Refusal> {
     let (mut waited, mut bytes) = (Duration::ZERO, 0_u64);
     loop {
         let asked = Instant::now();
         let next = std::future::poll_fn(|task| std::pin::Pin::new(&mut *body).poll_frame(task));
-        let frame = tokio::time::timeout(RATE_WINDOW, next).await.map_err(|_| too_slow())?;
+        let frame = tokio::time::timeout(window, next).await.map_err(|_| too_slow())?;
         waited += asked.elapsed();
         let Some(frame) = frame else { return Ok(()) };
         let frame = frame.map_err(|_| {
@@ -242,8 +302,8 @@ async fn read_body<E, F: Future<Output = Result<(), E>>>(
         })?;
         let Ok(piece) = frame.into_data() else { continue };
         bytes += piece.len() as u64;
-        if waited >= RATE_WINDOW {
-            if bytes < LEAST_RATE * waited.as_secs() {
+        if waited >= window {
+            if (bytes as f64) < LEAST_RATE as f64 * waited.as_secs_f64() {
                 return Err(too_slow());
             }
             (waited, bytes) = (Duration::ZERO, 0);
@@ -255,29 +315,11 @@ async fn read_body<E, F: Future<Output = Result<(), E>>>(
     }
 }
 
-/// Reads a small body into memory. Errors with 413 when it has more than `limit` bytes, and as bodies of uploads do.
-pub async fn read_small(mut body: Incoming, limit: usize, code: Code) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        let message = format!("the body is larger than the limit of {limit} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, code, message)
-    };
-    if body.size_hint().exact().is_some_and(|size| size > limit as u64) {
-        return Err(too_large());
-    }
-    let mut all = Vec::new();
-    let mut is_too_large = false;
-    read_body(&mut body, |piece| {
-        is_too_large = all.len() + piece.len() > limit;
-        if !is_too_large {
-            all.extend_from_slice(&piece);
-        }
-        std::future::ready(if is_too_large { Err(()) } else { Ok(()) })
-    })
-    .await?;
-    match is_too_large {
-        true => Err(too_large()),
-        false => Ok(all.into()),
-    }
+fn too_many_manifests() -> Refusal {
+    let message = format!(
+        "too many manifests of more than {SMALL_MANIFEST} bytes at the same time: {MOST_LARGE_MANIFESTS}"
+    );
+    Refusal::later(StatusCode::TOO_MANY_REQUESTS, message, Duration::from_secs(5))
 }
 
 fn unknown() -> Refusal {
@@ -316,4 +358,58 @@ fn too_slow() -> Refusal {
 pub fn received_range(size: u64) -> HeaderValue {
     let text = format!("0-{}", size.saturating_sub(1));
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0-0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Body;
+
+    const WINDOW: Duration = Duration::from_millis(100);
+
+    /// Reads a body of `count` pieces, with a pause before each. Returns the bytes that arrived, and the status of the
+    /// refusal.
+    async fn read(count: usize, piece: &'static [u8], pause: Duration) -> (usize, Option<u16>) {
+        let (send, pieces) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for _ in 0..count {
+                tokio::time::sleep(pause).await;
+                if send.send(Ok(Bytes::from_static(piece))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (mut body, mut arrived) = (Body::stream((count * piece.len()) as u64, pieces), 0);
+        let ended = read_body(&mut body, WINDOW, |piece| {
+            arrived += piece.len();
+            std::future::ready(Ok::<(), ()>(()))
+        });
+        let ended = ended.await;
+        (arrived, ended.err().map(|refusal| refusal.status.as_u16()))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_hardly_moves_is_refused() {
+        // Silence, and a byte now and then.
+        let (arrived, refused) = read(1, b"1", 10 * WINDOW).await;
+        assert_eq!((arrived, refused), (0, Some(408)));
+        let (arrived, refused) = read(1_000, b"1", WINDOW / 10).await;
+        assert!(arrived < 1_000);
+        assert_eq!(refused, Some(408));
+        // Slow, and fast enough.
+        assert_eq!(read(20, &[7; 1_000], WINDOW / 10).await, (20_000, None));
+        assert_eq!(read(1_000, &[7; 1_000], Duration::ZERO).await, (1_000_000, None));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_too_early_is_refused() {
+        let (send, pieces) = mpsc::channel(1);
+        send.send(Ok(Bytes::from_static(b"12345"))).await.unwrap();
+        drop(send);
+        let mut body = Body::stream(6, pieces);
+        let refused = read_body(&mut body, WINDOW, |_| std::future::ready(Ok::<(), ()>(())))
+            .await
+            .unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.code), (400, Code::BlobUploadInvalid));
+    }
 }

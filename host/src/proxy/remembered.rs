@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use occystrap_base::oci::{Digest, Manifest};
 
 /// Most manifests that are remembered.
@@ -65,6 +67,8 @@ impl Remembered {
     pub fn note(&self, repository: &str, tag: Option<&str>, manifest: Manifest, landed_as: Digest) {
         let mut state = self.state();
         let (at, digest) = (Instant::now(), manifest.digest);
+        // A copy: the endpoint counts the bytes that arrived as long as they are held.
+        let manifest = Manifest { bytes: Bytes::copy_from_slice(&manifest.bytes), ..manifest };
         state.order.push_back((at, repository.to_owned(), digest));
         state.bytes += manifest.bytes.len();
         let pushed = Pushed { manifest, landed_as, at };
