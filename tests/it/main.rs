@@ -44,6 +44,7 @@ mod support {
     pub mod registry_referrers;
     pub mod registry_tls;
     pub mod registry_upload;
+    pub mod relay;
     pub mod rich;
     pub mod shape;
     pub mod simulated;
@@ -178,6 +179,8 @@ mod real_engine;
 mod real_engine_output;
 mod real_login;
 mod real_logins;
+mod real_proxy;
+mod real_proxy_builds;
 mod real_push;
 mod real_reader;
 mod real_registry;
