@@ -92,7 +92,7 @@ fn what_a_client_pulls_is_stored_and_comes_from_there_the_next_time() {
     // A new process finds what is stored.
     let named = upstream.url_host();
     let proxy = ProxyProcess::start(&sandbox, &downstream.url_host(), &["--upstream", &named]);
-    let path = format!("/v2/{}/manifests/v1", format!("{}/team/app", named.replace(':', "_")));
+    let path = format!("/v2/{}/team/app/manifests/v1", named.replace(':', "_"));
     let answer = proxy.get(&path);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(upstream.requests_of("GET", "/").len(), before);
