@@ -105,6 +105,25 @@ fn a_shared_layer_is_filtered_and_sent_once() {
 }
 
 #[test]
+fn a_layer_that_another_repository_has_is_mounted_and_not_filtered_again() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let options = ["-f", "normalize-timestamps", "--debug"];
+    let proxy = ProxyProcess::start(&sandbox, &registry.url_host(), &options);
+    let base = tar(&[("base", &noise(3, 100_000))]);
+    for name in ["one", "two"] {
+        let own = tar(&[("own", name.as_bytes())]);
+        let image = TestImage::with_layers(name, vec![base.clone(), own]);
+        let (blobs, manifest) = packed(&image);
+        push(&proxy, name, "v1", &manifest, &slices(&blobs));
+    }
+    assert_eq!(registry.requests_of("POST", "from=one").len(), 1);
+    let ran = proxy.stop();
+    ran.exits(0).says("2/2 verified");
+    let found = ran.stderr.matches("the destination has it already").count();
+    assert_eq!(found, 1, "{}", ran.stderr);
+}
+
+#[test]
 fn an_index_lands_with_everything_that_it_lists() {
     for filter in [None, Some("normalize-timestamps")] {
         let (sandbox, registry, multi) = (Sandbox::new(), Registry::start(), Multi::build());

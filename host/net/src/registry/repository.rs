@@ -13,6 +13,7 @@ use super::challenge::challenges;
 use super::known_blobs::KnownBlobs;
 use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::reference::Reference;
+use super::scope;
 use super::session::{AuthSession, Pass, Sessions, usable};
 use crate::http::failure::Failure;
 use crate::http::peer::Peer;
@@ -92,6 +93,25 @@ impl Repository {
             wire: wire.clone(),
             is_strict: true,
         }))
+    }
+
+    /// Returns another repository of the registry that has a blob, for reading: see [`Repository::other_with_blob`].
+    #[must_use]
+    pub fn other_holder(&self, digest: Digest) -> Option<Self> {
+        let name = self.other_with_blob(digest)?;
+        let Inner { reference, endpoint, sessions, known, wire, is_strict, .. } = &*self.0;
+        let scope = scope::pull(&name);
+        let reference = Reference { repository: name, ..reference.clone() };
+        Some(Self(Arc::new(Inner {
+            session: sessions.session(&reference, &scope),
+            reference,
+            endpoint: endpoint.clone(),
+            scope,
+            sessions: sessions.clone(),
+            known: known.clone(),
+            wire: wire.clone(),
+            is_strict: *is_strict,
+        })))
     }
 
     pub(super) fn is_strict(&self) -> bool {

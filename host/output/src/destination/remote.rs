@@ -182,6 +182,15 @@ impl BlockingRepository {
         &self.reader.repository
     }
 
+    /// Returns another repository of the registry that has a blob, and the size of the blob there:
+    /// [`Repository::other_holder`].
+    pub fn other_holder(&self, digest: Digest) -> Result<Option<(Repository, u64)>> {
+        let RepositoryReader { repository } = &self.reader;
+        let Some(other) = repository.other_holder(digest) else { return Ok(None) };
+        let size = repository.wait(other.stat_blob(digest))?;
+        Ok(size.map(|size| (other, size)))
+    }
+
     /// Pushes a manifest under a tag or its digest.
     pub fn push_manifest(&self, reference: &str, media_type: &str, bytes: Bytes) -> Result<()> {
         let RepositoryReader { repository } = &self.reader;

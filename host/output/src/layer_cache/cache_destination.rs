@@ -17,7 +17,7 @@ use occystrap_images::source::members::compression;
 use occystrap_layer::blob::{checked, open_one};
 use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
-use occystrap_net::registry::DELETE_FIRST;
+use occystrap_net::registry::{DELETE_FIRST, Repository};
 
 /// Largest blob, in bytes, that is downloaded and unpacked before it stands for a layer. A registry sends 64
 /// KiB as fast as the answer that the blob exists, and most layers are smaller.
@@ -86,12 +86,8 @@ fn blob(
     known: &CachedLayer,
     context: &Context,
 ) -> Lookup {
-    // An unreachable registry is an error when the layer is pushed.
-    match remote.reader().stat_blob(known.blob) {
-        Ok(Some(size)) if size == known.size => {}
-        _ => return Lookup::Gone,
-    }
-    let content = Content::Registry(remote.repository().clone());
+    let Some(holder) = holder(remote, known) else { return Lookup::Gone };
+    let content = Content::Registry(holder);
     let found =
         Layer { media_type: known.media_type.clone(), ..at_destination(layer, known, content) };
     if known.size > SMALL {
@@ -104,6 +100,20 @@ fn blob(
             error.within(remote.reader().display(&known.blob.to_string())).hint(DELETE_FIRST),
         ),
         Err(_) => Lookup::Wrong,
+    }
+}
+
+/// Returns the repository that has the blob of an entry: the destination, or another one that got it in this run, from where
+/// the registry can mount it.
+fn holder(remote: &BlockingRepository, known: &CachedLayer) -> Option<Repository> {
+    let here = remote.repository();
+    // An unreachable registry is an error when the layer is pushed.
+    match remote.reader().stat_blob(known.blob).ok()? {
+        Some(size) => (size == known.size).then(|| here.clone()),
+        None => {
+            let (other, size) = remote.other_holder(known.blob).ok()??;
+            (size == known.size).then_some(other)
+        }
     }
 }
 
