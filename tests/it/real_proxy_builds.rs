@@ -114,13 +114,12 @@ fn a_batch_build_moves_each_layer_once_and_the_next_build_only_what_changed() {
     let distinct: BTreeSet<Digest> = first.iter().flat_map(TestImage::diff_ids).collect();
     load(engine, &sandbox, &first);
     push_all(engine, front.host());
-    // Each layer and each config once, in both directions.
-    for relay in [&front, &behind] {
-        let blobs = uploaded(&relay.take());
-        let without_twins: BTreeSet<&String> = blobs.iter().collect();
-        assert_eq!(blobs.len(), without_twins.len(), "sent twice: {blobs:?}");
-        assert_eq!(blobs.len(), distinct.len() + IMAGES);
-    }
+    // Each layer and each config once, also where dockerd sends a layer twice at the same time.
+    let blobs = uploaded(&behind.take());
+    let without_twins: BTreeSet<&String> = blobs.iter().collect();
+    assert_eq!(blobs.len(), without_twins.len(), "sent twice: {blobs:?}");
+    assert_eq!(blobs.len(), distinct.len() + IMAGES);
+    front.take();
 
     // The next build: four images have another last layer and another config.
     let changed = load_changed(engine, &sandbox, 1);
