@@ -5,6 +5,8 @@
 //!   starts with another program.
 //! - The figures are for people to read. No test depends on them.
 
+mod batch;
+mod batch_images;
 mod docker;
 mod filters;
 mod floor;
@@ -19,7 +21,9 @@ mod plugin;
 mod push;
 mod registry;
 mod relay;
+mod service;
 mod table;
+mod through;
 mod untrusted;
 
 use std::path::{Path, PathBuf};
@@ -37,13 +41,13 @@ pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build and other programs, and print tables
     --runs N        number of runs; the tables show the median (5)
     --only A,B      measure only these: pull, push, docker, verify, filters, check, search, boundary, memory,
-                    start, plugin, untrusted, mirror, floor
+                    start, plugin, untrusted, mirror, proxy, batch-build, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this program instead of building one
     --python FILE   Python occystrap (by default, it is installed from PyPI into the target folder)
 ";
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "pull",
     "push",
     "docker",
@@ -57,11 +61,14 @@ const SECTIONS: [&str; 14] = [
     "plugin",
     "untrusted",
     "mirror",
+    "proxy",
+    "batch-build",
     "floor",
 ];
 
 /// The sections that also measure Python occystrap.
-const WITH_PYTHON: [&str; 6] = ["pull", "push", "docker", "filters", "check", "search"];
+const WITH_PYTHON: [&str; 7] =
+    ["pull", "push", "docker", "filters", "check", "search", "batch-build"];
 
 /// The number of runs for start-up. It takes milliseconds and varies by a few of them, so more runs are needed.
 const START_RUNS: usize = 21;
@@ -183,6 +190,8 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             "plugin" => bench.plugin()?,
             "untrusted" => bench.untrusted()?,
             "mirror" => bench.mirror()?,
+            "proxy" => bench.proxy()?,
+            "batch-build" => bench.batch_build()?,
             _ => bench.floor(pulled.as_ref())?,
         }
     }

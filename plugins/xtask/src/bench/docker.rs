@@ -30,6 +30,11 @@ rm -rf --one-file-system "$folder"
 
 impl Dockerd {
     pub(super) fn start(program: &Path, folder: &Path) -> Result<Self> {
+        Self::start_with(program, folder, "vfs")
+    }
+
+    /// Starts an engine with this storage driver.
+    pub(super) fn start_with(program: &Path, folder: &Path, storage: &str) -> Result<Self> {
         let folder = image::fresh(folder)?;
         let place = folder.display();
         let keeper = Command::new("sh")
@@ -37,7 +42,7 @@ impl Dockerd {
             .arg(&folder)
             .arg(program)
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .arg("--storage-driver=vfs")
+            .arg(format!("--storage-driver={storage}"))
             .args([format!("--data-root={place}/data"), format!("--exec-root={place}/exec")])
             .args([format!("--pidfile={place}/pid"), format!("--host=unix://{place}/sock")])
             .stdin(Stdio::piped())
@@ -55,8 +60,13 @@ impl Dockerd {
         Ok(engine)
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         self.folder.join("sock")
+    }
+
+    /// Returns the process of the daemon.
+    pub(super) fn process(&self) -> Result<u32> {
+        Ok(std::fs::read_to_string(self.folder.join("pid"))?.trim().parse()?)
     }
 
     pub(super) fn uri(&self, name: &str) -> String {
