@@ -29,6 +29,7 @@ mod support {
     pub mod plugin;
     pub mod proxy;
     pub mod push;
+    pub mod pushed;
     pub mod pusher;
     pub mod python;
     pub mod random_image;
@@ -163,6 +164,7 @@ mod plugin_of_a_release;
 mod plugins_lock;
 mod proxies;
 mod proxy_conformance;
+mod proxy_conformance_lists;
 mod proxy_conformance_manifests;
 mod proxy_end;
 mod proxy_hostile;

@@ -87,7 +87,6 @@ fn a_second_signal_and_the_end_of_the_grace_time_give_up() {
             proxy.signal(Signal::TERM);
         }
         let ran = proxy.wait();
-        eprintln!("{grace}: {ran:?}");
         assert_ne!(ran.code, 0, "{ran:?}");
         assert_ne!(Answer::read(&mut push, false).status, 201);
         assert!(registry.manifest("app", "v1").is_none());
@@ -167,7 +166,6 @@ fn large_uploads_at_the_same_time_take_no_memory() {
         }
     });
     let peak = proxy.peak_memory();
-    eprintln!("{} MiB", peak >> 20);
     assert!(peak < 128 << 20, "{} MiB", peak >> 20);
     assert!(registry.requests().is_empty());
     proxy.stop().exits(0);
