@@ -324,3 +324,16 @@ fn events_and_receipts_tell_what_landed() {
     failed.exits(1);
     assert!(!failed.stderr.contains("occystrap process"), "{}", failed.stderr);
 }
+
+#[test]
+fn a_plain_layer_stays_plain() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let proxy = ProxyProcess::start(&sandbox, &registry.url_host(), &["--verify", "full"]);
+    let image = TestImage::new("a");
+    let manifest = oci_manifest(&image, Pack::Plain).into_bytes();
+    let mut blobs = slices(&image.layers);
+    blobs.push(&image.config);
+    push(&proxy, "app", "v1", &manifest, &blobs);
+    assert_eq!(registry.manifest("app", "v1").unwrap().1, manifest);
+    proxy.stop().exits(0).says("1/1 verified");
+}

@@ -47,7 +47,7 @@ impl ReceivedBlob {
 pub struct ReceivedBlobs {
     folder: PathBuf,
     room: Arc<Room>,
-    table: Mutex<Table>,
+    table: Arc<Mutex<Table>>,
 }
 
 #[derive(Default)]
@@ -60,12 +60,27 @@ struct Table {
 struct Entry {
     blob: Arc<ReceivedBlob>,
     used: Instant,
+    /// Whether it is at its destination. It is kept for later images, and goes first where there is no room.
+    has_landed: bool,
 }
 
 impl Table {
     fn add(&mut self, repository: &str, digest: Digest, blob: Arc<ReceivedBlob>) {
-        let entry = Entry { blob, used: Instant::now() };
+        let entry = Entry { blob, used: Instant::now(), has_landed: false };
         self.repositories.entry(repository.to_owned()).or_default().insert(digest, entry);
+    }
+
+    /// Drops the blob that has landed and that no request has used for the longest time. Returns whether there was one.
+    fn drop_landed(&mut self) -> bool {
+        let all = self.repositories.iter().flat_map(|(name, blobs)| {
+            blobs.iter().map(move |(digest, entry)| (name, *digest, entry))
+        });
+        let oldest = all
+            .filter(|(_, _, entry)| entry.has_landed)
+            .min_by_key(|(_, _, entry)| entry.used)
+            .map(|(name, digest, _)| (name.clone(), digest));
+        let Some((name, digest)) = oldest else { return false };
+        self.repositories.get_mut(&name).is_some_and(|blobs| blobs.remove(&digest).is_some())
     }
 }
 
@@ -76,13 +91,14 @@ pub struct ArrivingBlob {
     hasher: Hasher,
     size: u64,
     room: Taken,
+    table: Arc<Mutex<Table>>,
 }
 
 impl ReceivedBlobs {
     /// Returns an empty set of blobs. Their files go to `folder`.
     #[must_use]
     pub fn new(folder: &Path, room: Arc<Room>) -> Self {
-        Self { folder: folder.to_owned(), room, table: Mutex::default() }
+        Self { folder: folder.to_owned(), room, table: Arc::default() }
     }
 
     /// Returns the room for the bytes of all blobs.
@@ -99,7 +115,8 @@ impl ReceivedBlobs {
     pub fn begin(&self) -> Result<ArrivingBlob, Refusal> {
         let file = scratch::create_unnamed(&self.folder).map_err(|error| unwritten(&error))?;
         let (folder, hasher, room) = (self.folder.clone(), Hasher::default(), self.room.begin());
-        Ok(ArrivingBlob { file, folder, hasher, size: 0, room })
+        let table = Arc::clone(&self.table);
+        Ok(ArrivingBlob { file, folder, hasher, size: 0, room, table })
     }
 
     /// Keeps a blob that has arrived. Errors when its digest is not the promised one: then it is dropped.
@@ -109,7 +126,7 @@ impl ReceivedBlobs {
         repository: &str,
         promised: Digest,
     ) -> Result<(), Refusal> {
-        let ArrivingBlob { file, folder, hasher, size, room } = arrived;
+        let ArrivingBlob { file, folder, hasher, size, room, .. } = arrived;
         let digest = hasher.finish();
         if digest != promised {
             let message = format!("digest of the blob: expected {promised}, found {digest}");
@@ -145,6 +162,17 @@ impl ReceivedBlobs {
         let table = self.table();
         let blobs = table.repositories.get(repository).into_iter().flatten();
         blobs.map(|(digest, entry)| (*digest, Arc::clone(&entry.blob))).collect()
+    }
+
+    /// Notes that blobs are at their destination. They are dropped when there is no room for others.
+    pub fn note_landed(&self, repository: &str, digests: impl IntoIterator<Item = Digest>) {
+        let mut table = self.table();
+        let Some(blobs) = table.repositories.get_mut(repository) else { return };
+        for digest in digests {
+            if let Some(entry) = blobs.get_mut(&digest) {
+                entry.has_landed = true;
+            }
+        }
     }
 
     /// Makes a blob of a repository known in another one. Returns whether it was there.
@@ -197,7 +225,12 @@ impl ArrivingBlob {
             let message = format!("a blob has at most {LARGEST_BLOB} bytes here");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid, message));
         }
-        self.room.grow(bytes.len() as u64).map_err(no_room)?;
+        while let Err(full) = self.room.grow(bytes.len() as u64) {
+            let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+            if !table.drop_landed() {
+                return Err(no_room(full));
+            }
+        }
         use std::os::unix::fs::FileExt as _;
         self.file.file().write_all_at(bytes, self.size).map_err(|cause| {
             let error = scratch::failed("write", &self.folder, &cause);
@@ -283,6 +316,18 @@ mod tests {
         assert_eq!((refusal.status.as_u16(), refusal.code), (400, Code::DigestInvalid));
         assert!(blobs.get("a", Digest::of(b"layer")).is_none());
         assert_eq!(blobs.room.used(), 0);
+    }
+
+    #[test]
+    fn blobs_that_have_landed_make_room() {
+        let (_folder, blobs) = blobs(8);
+        send(&blobs, "a", b"layer", Digest::of(b"layer")).unwrap();
+        assert!(send(&blobs, "b", b"more", Digest::of(b"more")).is_err());
+        assert!(blobs.get("a", Digest::of(b"layer")).is_some(), "it has not landed yet");
+        blobs.note_landed("a", [Digest::of(b"layer")]);
+        assert!(blobs.get("a", Digest::of(b"layer")).is_some(), "there is room");
+        send(&blobs, "b", b"more", Digest::of(b"more")).unwrap();
+        assert!(blobs.get("a", Digest::of(b"layer")).is_none());
     }
 
     #[test]

@@ -74,21 +74,22 @@ impl Room {
 }
 
 impl Taken {
-    /// Takes bytes more.
+    /// Takes bytes more. After an error it has as many as before.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Full> {
-        let Room { limit, used, .. } = &*self.room;
+        let grown = self.bytes + bytes;
+        if grown > self.next_look {
+            if !self.room.has_free_space() {
+                return Err(Full::FileSystem);
+            }
+            self.next_look = grown + STEP;
+        }
+        let Room { limit, used, total, .. } = &*self.room;
         if used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > *limit {
             used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Full::Limit(*limit));
         }
-        self.bytes += bytes;
-        self.room.total.fetch_add(bytes, Ordering::Relaxed);
-        if self.bytes > self.next_look {
-            self.next_look = self.bytes + STEP;
-            if !self.room.has_free_space() {
-                return Err(Full::FileSystem);
-            }
-        }
+        self.bytes = grown;
+        total.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -30,6 +30,8 @@ pub struct Gathered {
     pub image: Arc<HeldImage>,
     /// The manifest that it refers to.
     pub subject: Option<Digest>,
+    /// Blobs that the client sent.
+    pub sent: Vec<Digest>,
 }
 
 /// Gathers what belongs to a manifest that was pushed to `repository`. `others` is the repository downstream.
@@ -54,6 +56,7 @@ pub fn gather(
     gatherer.manifest(root.clone(), DEEPEST)?;
     let subject = subject(root)?;
     let Gatherer { manifests, blobs, .. } = gatherer;
+    let sent = blobs.keys().copied().collect();
     let descriptors: BTreeMap<Digest, Descriptor> =
         manifests.values().map(|manifest| (manifest.digest, descriptor(manifest))).collect();
     let store = ReceivedStore { place, manifests, blobs, others: Some(others.clone()) };
@@ -63,8 +66,9 @@ pub fn gather(
         root: root.digest,
         manifests: descriptors,
         referrers: Vec::new(),
+        keeps_plain: !shared.has_filters(),
     });
-    Ok(Gathered { image, subject })
+    Ok(Gathered { image, subject, sent })
 }
 
 fn descriptor(manifest: &Manifest) -> Descriptor {

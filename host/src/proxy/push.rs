@@ -26,7 +26,7 @@ pub fn land(shared: &Shared, push: Push) -> Result<Landed, Refusal> {
     let reference = shared.options.downstream.repository(&repository)?;
     let others = shared.repository(&reference)?;
     let tag = target.tag().map(str::to_owned);
-    let Gathered { image, subject } =
+    let Gathered { image, subject, sent } =
         gather(shared, &repository, tag.as_deref(), &manifest, &others)?;
     let changed = |subject: &Digest| {
         let pushed = shared.remembered.by_digest(&repository, *subject);
@@ -50,6 +50,7 @@ pub fn land(shared: &Shared, push: Push) -> Result<Landed, Refusal> {
         is_partial: false,
     };
     let moved = move_downstream(shared, order, manifest.digest)?;
+    shared.blobs.note_landed(&repository, sent);
     let (digest, landed_as) = (manifest.digest, moved.landed_as);
     shared.remembered.note(&repository, tag.as_deref(), manifest, landed_as);
     let is_listed = |subject: &Digest| {

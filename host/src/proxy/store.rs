@@ -97,6 +97,7 @@ async fn store(
         let image = held(shared, through, std::slice::from_ref(manifest), manifest, tag.clone())?;
         on_thread(shared, through, image, target, manifest.digest, false).await?;
         shared.through.stores.state().stored.insert((key.clone(), manifest.digest, tag));
+        shared.blobs.note_landed(&key, blobs(manifest).into_iter().map(|what| what.digest));
     }
     let index = shared.through.stores.state().indexes.get(&(key, manifest.digest)).cloned();
     match index {
@@ -193,8 +194,8 @@ fn held(
         others: Some(others),
     };
     let name = ImageName { repository: through.name.clone(), tag };
-    let (root, referrers) = (root.digest, Vec::new());
-    Ok(Arc::new(HeldImage { store: Arc::new(store), name, root, manifests, referrers }))
+    let (root, referrers, store) = (root.digest, Vec::new(), Arc::new(store));
+    Ok(Arc::new(HeldImage { store, name, root, manifests, referrers, keeps_plain: true }))
 }
 
 /// Moves an image on a thread that may wait.

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::content_store::ContentStore;
+use super::content_store::{ContentStore, parse};
 use super::resolve;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest, ImageName};
-use occystrap_layer::image::Whole;
+use occystrap_layer::image::{Image, Whole};
 use occystrap_net::registry::Referrer;
 
 /// One image with everything that belongs to it.
@@ -24,6 +24,9 @@ pub struct HeldImage {
     pub manifests: BTreeMap<Digest, Descriptor>,
     /// What refers to it.
     pub referrers: Vec<Referrer>,
+    /// Whether plain layers stay plain, where a registry otherwise gets them compressed: whoever holds the image knows the
+    /// digest of its manifest, and looks for it at the destination.
+    pub keeps_plain: bool,
 }
 
 impl HeldImage {
@@ -37,6 +40,24 @@ impl HeldImage {
         })?;
         let taken: BTreeSet<Digest> = self.manifests.keys().copied().collect();
         let root = self.store.manifest(what)?;
-        resolve::with_manifests(&*self.store, root, taken, self.name.clone())
+        let mut whole = resolve::with_manifests(&*self.store, root, taken, self.name.clone())?;
+        if self.keeps_plain {
+            whole.images_mut().try_for_each(|image| keep_plain(image, place))?;
+        }
+        Ok(whole)
     }
+}
+
+/// Makes the plain layers of an image opaque: such a layer is written as it is stored, under the media type in the manifest.
+fn keep_plain(image: &mut Image, place: &str) -> Result<()> {
+    let Some(manifest) = &image.manifest else { return Ok(()) };
+    let parsed = parse(manifest, place)?;
+    for (layer, listed) in image.layers.iter_mut().zip(parsed.layers()) {
+        // A plain layer is stored under its diff-id.
+        if layer.digest == Some(layer.diff_id) && !layer.opaque {
+            layer.opaque = true;
+            layer.media_type = listed.media_type().to_owned();
+        }
+    }
+    Ok(())
 }

@@ -53,6 +53,15 @@ impl Whole {
         one.into_iter().chain(several.iter().map(|member| &member.image))
     }
 
+    /// Returns the images, one for each platform, to change them.
+    pub fn images_mut(&mut self) -> impl Iterator<Item = &mut Image> {
+        let (one, several) = match self {
+            Self::Image(image) => (Some(&mut **image), &mut [][..]),
+            Self::Family(family) => (None, &mut family.members[..]),
+        };
+        one.into_iter().chain(several.iter_mut().map(|member| &mut member.image))
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &ImageName {

@@ -41,6 +41,7 @@ impl LoadedExport {
             root: receipt.digest,
             manifests: receipt.manifests().map(|what| (what.digest, what)).collect(),
             referrers: receipt.referrers.iter().map(Referrer::from).collect(),
+            keeps_plain: false,
         };
         Ok(Source::held(Arc::new(image), uri.display(), Some(uri)))
     }
