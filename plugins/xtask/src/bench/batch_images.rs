@@ -1,6 +1,6 @@
 //! The images of the section `batch-build`: base images on each other, and many images on them.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{self, HashMap};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -56,11 +56,11 @@ pub fn write(path: &Path, numbers: impl Iterator<Item = u64>, build: u64) -> Res
         });
         let (mut members, mut diff_ids) = (Vec::new(), Vec::new());
         for (seed, size) in below.chain(own) {
-            if !written.contains_key(&seed) {
+            if let hash_map::Entry::Vacant(first) = written.entry(seed) {
                 let bytes = layer(seed, size)?;
                 let member = format!("layer-{seed}.tar");
                 write_member(&mut to, &member, &bytes)?;
-                written.insert(seed, (member, hash(&bytes)));
+                first.insert((member, hash(&bytes)));
             }
             let (member, diff_id) = &written[&seed];
             members.push(member.clone());
