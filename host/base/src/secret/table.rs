@@ -36,26 +36,26 @@ const ACROSS_LINES: usize = 12;
 
 /// Words that this program prints itself: the names of its options and the values of its documents. A password that is
 /// one of them is not masked. The mask would break commands and documents, and reveal the password.
-pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allow allow-net allow-registry amd64 application \
-    arch architecture archive arm64 artifact authfile batch batch-time-limit blob blobs bundle bytes \
-    ca-bundle cache canonical catalog changed check checksums chunk chunk_size command compression \
-    config config-digest config-size credentials debug denied destination diff-id digest \
-    digest-mismatch directory distribution dive dive-ci docker dry-run efficiency error errors \
-    exclude expand expected explore export fail fail-if fail-on failed false fast file filter force \
-    foreign foreign-layers format found friendly from from-source fsync full gzip help hint host \
-    html https ignore ignored image image-parallel images index index.json info insecure inspect \
-    interrupted json kind latest layer layer-cache layer-data layer-digest layer-missing layer-size \
-    layer.tar layers layout level library limit linux localhost login manifest manifest.json \
-    manifests max-workers max_workers message mismatch missing mode mounts name names nested netrc \
-    netrc-file network no-verify none normalize-timestamps not-found not-verified null objects \
-    occystrap oci-layout opaque opencontainers origin output output-format output-plugin page \
-    parallel password path plain platform platforms plugin plugin-dir process quiet rate rate-limit \
-    receipt receipts recheck referrers regex registry removed repair repository retries root script script-friendly \
-    search secret set-config sha256 shell size size-mismatch socket source source-failed squash \
-    status strict summary symlink target targets temp temp-dir text time time-limit token top tree \
-    true unchecked unconfirmed unique unique_names unknown unreadable unsupported untrusted usage \
-    user username variant verbose verification verified verify verify-full version warning warnings \
-    wasted whiteout whole with workers zstd";
+pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allow allow-anyone allow-delete allow-net allow-plain \
+    allow-registry amd64 answer answer-within anyone application arch architecture archive arm64 artifact authfile \
+    batch batch-time-limit blob blobs bundle bytes ca-bundle cache canonical catalog cert changed check checksums \
+    chunk chunk_size command compression concurrency config config-digest config-size credentials debug delete \
+    denied destination diff-id digest digest-mismatch directory distribution dive dive-ci docker dockerpush \
+    downstream dry-run efficiency error errors exclude expand expected explore export fail fail-if fail-on failed \
+    fails false fast file filter force foreign foreign-layers format found friendly from from-source fsync full \
+    grace gzip help hint host html htpasswd https ignore ignored image image-parallel images index index.json info \
+    insecure inspect interrupted json kind latest layer layer-cache layer-data layer-digest layer-missing layer-size \
+    layer.tar layers layout level library limit linux listen localhost login manifest manifest.json manifests \
+    max-workers max_workers message metrics mismatch missing mode mounts name names nested netrc netrc-file network \
+    no-verify none normalize-timestamps not-found not-verified null objects occystrap oci-layout opaque \
+    opencontainers origin output output-format output-plugin page parallel password path plain platform platforms \
+    plugin plugin-dir process proxy quiet rate rate-limit receipt receipts recheck referrers regex registry remember \
+    removed repair repository retries root script script-friendly search secret set-config sha256 shell size \
+    size-mismatch socket source source-failed spool spool-size squash status strict summary symlink target targets \
+    temp temp-dir text time time-limit tls-cert tls-key token top tree true unchecked unconfirmed unique \
+    unique_names unknown unreadable unsupported untrusted upstream usage user username variant verbose verification \
+    verified verify verify-full version warning warnings wasted when when-upstream-fails whiteout whole with within \
+    workers zstd";
 
 /// Returns whether a word is one of [`OWN_WORDS`].
 #[must_use]
