@@ -22,7 +22,6 @@ fn commands_of_0_4_17_name_what_to_type() {
         "search-layers me:hunter2@host:5000 a/b 1 *.conf --regex",
         "tarfile-to-extracted in.tar",
         "fetch-to-mounts docker.io library/busybox latest out",
-        "proxy -d ghcr.io/me",
         "reshape a b",
     ] {
         let said = sandbox.run(&line.split(' ').collect::<Vec<_>>());

@@ -16,7 +16,7 @@ use occystrap_net::uri::{Uri, is_secret_name, logins_in};
 
 /// Commands of 0.4.17 that this version does not have: name, arguments there, what to type now (empty if nothing
 /// replaces it yet).
-const EARLIER: [(&str, &str, &str); 13] = [
+const EARLIER: [(&str, &str, &str); 12] = [
     (
         "recreate-image",
         "PATH IMAGE TAG TARFILE",
@@ -41,7 +41,6 @@ const EARLIER: [(&str, &str, &str); 13] = [
     ("fetch-to-oci", "REGISTRY IMAGE TAG PATH", ""),
     ("docker-to-oci", "IMAGE TAG PATH", ""),
     ("fetch-to-mounts", "REGISTRY IMAGE TAG PATH", ""),
-    ("proxy", "", ""),
 ];
 
 /// Options of those commands, and what replaces them.
