@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod error;
 pub mod files;
 pub mod limits;
+pub mod minimum_rate;
 pub mod oci;
 pub mod parallel;
 pub mod secret;

@@ -8,7 +8,6 @@ pub(crate) mod certificates;
 mod coding;
 pub mod counters;
 pub mod failure;
-mod minimum_rate;
 pub(crate) mod pace;
 pub(crate) mod peer;
 pub mod proxy;

@@ -53,7 +53,7 @@ pub const SMALL_MANIFEST: usize = 64 * 1024;
 pub const MOST_LARGE_MANIFESTS: usize = 16;
 
 /// Slowest rate of the body of a request, in bytes for each second.
-pub const LEAST_RATE: u64 = 1024;
+pub use occystrap_base::minimum_rate::LEAST_RATE;
 
 /// Time over which the rate is measured, and the longest pause in a body.
 pub const RATE_WINDOW: Duration = Duration::from_secs(60);

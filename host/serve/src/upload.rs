@@ -15,6 +15,8 @@ use hyper::header::{self, HeaderValue};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc};
 
+use occystrap_base::minimum_rate::MinimumRate;
+
 use crate::limits::{
     LEAST_RATE, MOST_LARGE_MANIFESTS, MOST_UPLOADS, MOST_UPLOADS_OF_ADDRESS, RATE_WINDOW,
     SMALL_MANIFEST, UPLOAD_IDLE, UPLOAD_KEPT,
@@ -59,7 +61,7 @@ pub struct Turn {
     blob: OwnedMutexGuard<Option<ArrivingBlob>>,
 }
 
-/// Returns a name that nobody can guess: 128 random bits, in hexadecimal digits. Errors where the system has no random
+/// Returns a name that no other process can guess: 128 random bits, in hexadecimal digits. Errors where the system has no random
 /// numbers.
 pub fn random_name() -> Result<String, Refusal> {
     let mut bits = [0_u8; 16];
@@ -287,12 +289,12 @@ async fn read_body<E, F: Future<Output = Result<(), E>>>(
     window: Duration,
     mut take: impl FnMut(Bytes) -> F,
 ) -> Result<(), Refusal> {
-    let (mut waited, mut bytes) = (Duration::ZERO, 0_u64);
+    let mut rate = MinimumRate::default();
     loop {
         let asked = Instant::now();
         let next = std::future::poll_fn(|task| std::pin::Pin::new(&mut *body).poll_frame(task));
         let frame = tokio::time::timeout(window, next).await.map_err(|_| too_slow())?;
-        waited += asked.elapsed();
+        let wait = asked.elapsed();
         let Some(frame) = frame else { return Ok(()) };
         let frame = frame.map_err(|_| {
             Refusal::bad(
@@ -301,12 +303,8 @@ async fn read_body<E, F: Future<Output = Result<(), E>>>(
             )
         })?;
         let Ok(piece) = frame.into_data() else { continue };
-        bytes += piece.len() as u64;
-        if waited >= window {
-            if (bytes as f64) < LEAST_RATE as f64 * waited.as_secs_f64() {
-                return Err(too_slow());
-            }
-            (waited, bytes) = (Duration::ZERO, 0);
+        if rate.is_below(piece.len(), wait, window) {
+            return Err(too_slow());
         }
         // The writer has stopped, and says why.
         if take(piece).await.is_err() {

@@ -14,7 +14,6 @@ use url::Url;
 use super::coding::Gunzip;
 use super::counters::Counters;
 use super::failure::{EXPECTS_HTTPS, Failure, proxy_login};
-use super::minimum_rate::MinimumRate;
 use super::pace::Pace;
 use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
@@ -23,6 +22,7 @@ use super::settings::Settings;
 use super::traffic::PullsLeft;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::minimum_rate::MinimumRate;
 
 /// The header in which Docker Hub says how many pulls it still gives.
 const PULLS_LEFT: &str = "ratelimit-remaining";

@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-/// Minimum rate of a server, in bytes for each second of waiting for it.
-const LEAST_RATE: f64 = 1024.0;
+/// Minimum rate of a sender, in bytes for each second of waiting for it.
+pub const LEAST_RATE: u64 = 1024;
 
-/// Meter of a body's rate, one window after the other. Only time spent waiting for the server counts: a slow reader of
-/// the body is not the server's fault.
+/// Meter of a body's rate, one window after the other. Only time spent waiting for the sender counts: a slow reader of
+/// the body is not the sender's fault.
 #[derive(Default)]
-pub(crate) struct MinimumRate {
+pub struct MinimumRate {
     waited: Duration,
     bytes: u64,
 }
 
 impl MinimumRate {
     /// Adds bytes that arrived after a wait. Returns `true` when a whole window was below the minimum rate.
-    pub(crate) fn is_below(&mut self, bytes: usize, wait: Duration, window: Duration) -> bool {
+    pub fn is_below(&mut self, bytes: usize, wait: Duration, window: Duration) -> bool {
         self.waited += wait;
         self.bytes += bytes as u64;
         if self.waited < window {
             return false;
         }
         let past = std::mem::take(self);
-        (past.bytes as f64) < LEAST_RATE * past.waited.as_secs_f64()
+        (past.bytes as f64) < LEAST_RATE as f64 * past.waited.as_secs_f64()
     }
 }
 
