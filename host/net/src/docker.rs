@@ -9,6 +9,7 @@
 pub mod address;
 pub mod answer;
 pub mod engine;
+mod event;
 pub mod export;
 pub mod failure;
 pub mod load;

@@ -9,14 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use reqwest::Body;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::engine::{Engine, WORKING};
+use super::event::{Event, EventLines};
 use super::failure::{explain, one_line, silence, with_depth};
 use occystrap_base::error::{Error, Kind, Result};
 
@@ -26,9 +26,6 @@ const PIECES: usize = 2;
 /// Bytes that are held back, more than the end of an archive has: two empty blocks, and the rest of a record of 20
 /// (POSIX, pax).
 const HELD_BACK: usize = 16 * 1024;
-
-/// Bytes of the longest line of progress. An ordinary line has about a hundred.
-pub(super) const LONGEST_LINE: usize = 64 * 1024;
 
 /// Names of loaded images that are kept.
 const MOST_NAMES: usize = 1_000;
@@ -189,72 +186,47 @@ async fn answer(
 /// Reader of the answer: a line of JSON for each event.
 #[derive(Default)]
 struct Lines {
-    rest: BytesMut,
+    events: EventLines,
     loaded: Loaded,
-}
-
-/// Event of a load: the needed fields.
-#[derive(Deserialize)]
-#[serde(expecting = "an object")]
-#[serde(rename_all = "camelCase")]
-struct Event {
-    stream: Option<String>,
-    error: Option<String>,
-    error_detail: Option<Detail>,
-}
-
-#[derive(Deserialize)]
-#[serde(expecting = "an object")]
-struct Detail {
-    message: Option<String>,
 }
 
 impl Lines {
     fn push(&mut self, piece: &[u8], place: &str) -> Result<()> {
-        self.rest.extend_from_slice(piece);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line = self.rest.split_to(end + 1);
-            self.line(&line, place)?;
-        }
-        if self.rest.len() > LONGEST_LINE {
-            return Err(Error::source(format!(
-                "load: {place} answered a line of more than {LONGEST_LINE} bytes"
-            )));
-        }
-        Ok(())
+        let Self { events, loaded } = self;
+        events.push(piece, "load", place, |line| read_line(line, place, loaded))
     }
 
-    fn finish(mut self, place: &str) -> Result<Loaded> {
-        let line = std::mem::take(&mut self.rest);
-        self.line(&line, place)?;
-        Ok(self.loaded)
+    fn finish(self, place: &str) -> Result<Loaded> {
+        let Self { events, mut loaded } = self;
+        read_line(&events.rest(), place, &mut loaded)?;
+        Ok(loaded)
     }
+}
 
-    fn line(&mut self, line: &[u8], place: &str) -> Result<()> {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            return Ok(());
-        }
-        let event: Event = serde_json::from_slice(line).map_err(|cause| {
-            Error::source(format!(
-                "load: {place} sent an answer that the Docker Engine API does not describe: {cause}"
-            ))
-        })?;
-        let error = event.error_detail.and_then(|detail| detail.message).or(event.error);
-        if let Some(error) = error {
-            let message = format!("{place} did not load the image: {}", one_line(&error));
-            return Err(with_depth(Error::destination(message), &error));
-        }
-        // "Loaded image: a:1", "Loaded image ID: sha256:...", and of Podman before 4 "Loaded
-        // image(s): a:1,b:2".
-        let said = event.stream.as_deref().and_then(|said| said.strip_prefix("Loaded image"));
-        if let Some((_, names)) = said.and_then(|said| said.split_once(": ")) {
-            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-            let room = MOST_NAMES.saturating_sub(self.loaded.names.len());
-            self.loaded.names.extend(names.take(room).map(str::to_owned));
-        }
-        Ok(())
+/// Reads an event, and notes what was loaded.
+fn read_line(line: &[u8], place: &str, loaded: &mut Loaded) -> Result<()> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(());
     }
+    let event: Event = serde_json::from_slice(line).map_err(|cause| {
+        Error::source(format!(
+            "load: {place} sent an answer that the Docker Engine API does not describe: {cause}"
+        ))
+    })?;
+    if let Some(error) = event.error() {
+        let message = format!("{place} did not load the image: {}", one_line(error));
+        return Err(with_depth(Error::destination(message), error));
+    }
+    // "Loaded image: a:1", "Loaded image ID: sha256:...", and of Podman before 4 "Loaded
+    // image(s): a:1,b:2".
+    let said = event.stream.as_deref().and_then(|said| said.strip_prefix("Loaded image"));
+    if let Some((_, names)) = said.and_then(|said| said.split_once(": ")) {
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let room = MOST_NAMES.saturating_sub(loaded.names.len());
+        loaded.names.extend(names.take(room).map(str::to_owned));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

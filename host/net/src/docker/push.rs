@@ -1,29 +1,14 @@
 //! A push of an image by the engine itself (Docker Engine API, "Push an image").
 
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 
 use super::engine::{Engine, WORKING};
-use super::load::LONGEST_LINE;
+use super::event::{Event, EventLines};
 use occystrap_base::error::{Error, Result, one_line};
 use occystrap_base::oci::ImageName;
 
 /// An empty login, as clients send it: `{}` in base64.
 const NO_LOGIN: &str = "e30=";
-
-/// Event of a push: the needed fields.
-#[derive(Deserialize)]
-#[serde(expecting = "an object", rename_all = "camelCase")]
-struct Event {
-    error: Option<String>,
-    error_detail: Option<Detail>,
-}
-
-#[derive(Deserialize)]
-#[serde(expecting = "an object")]
-struct Detail {
-    message: Option<String>,
-}
 
 impl Engine {
     /// Lets the engine push an image to the registry in its name, without a login and, for Podman, without checking
@@ -40,32 +25,21 @@ impl Engine {
             return Err(self.absent(&name.to_string()));
         }
         let mut response = self.expect(response, &what).await?;
-        let mut rest = Vec::new();
+        let mut events = EventLines::default();
         while let Some(piece) = self.patiently(WORKING, response.chunk()).await? {
-            rest.extend_from_slice(&piece);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                self.check_event(&line)?;
-            }
-            if rest.len() > LONGEST_LINE {
-                let place = &self.place;
-                let message =
-                    format!("{what}: {place} answered a line of more than {LONGEST_LINE} bytes");
-                return Err(Error::source(message));
-            }
+            events.push(&piece, &what, &self.place, |line| self.check_event(line))?;
         }
-        self.check_event(&rest)
+        self.check_event(&events.rest())
     }
 
     /// Errors where an event of a push is an error.
     fn check_event(&self, line: &[u8]) -> Result<()> {
         // What is no event says nothing about the push; whether it arrived shows the manifest.
         let Ok(event) = serde_json::from_slice::<Event>(line) else { return Ok(()) };
-        match event.error_detail.and_then(|detail| detail.message).or(event.error) {
+        match event.error() {
             None => Ok(()),
             Some(error) => {
-                let message =
-                    format!("{} did not push the image: {}", self.place, one_line(&error));
+                let message = format!("{} did not push the image: {}", self.place, one_line(error));
                 Err(Error::source(message))
             }
         }
