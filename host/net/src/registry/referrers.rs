@@ -214,12 +214,7 @@ impl Repository {
     ) -> Result<Option<Vec<Referrer>>> {
         let place = self.place_of(&subject.to_string());
         let Some(listed) = self.listed_entries(subject, only).await? else { return Ok(None) };
-        let referrer = |(entry, _): &(RawDescriptor, Value)| {
-            let kind = entry.artifact_type().map(str::to_owned);
-            let (digest, found_by) = (entry.promised(&place)?.digest, FoundBy::Api);
-            Ok(Referrer { subject, digest, kind, found_by })
-        };
-        listed.iter().map(referrer).collect::<Result<_>>().map(Some)
+        referrers(&listed, subject, FoundBy::Api, &place).map(Some)
     }
 
     /// Returns the descriptors of the referrers of a manifest, as the API lists them, or the index under the fallback tag
@@ -299,14 +294,8 @@ impl Repository {
 
     /// Returns what the index under the fallback tag lists.
     async fn tagged_referrers(&self, subject: Digest) -> Result<Vec<Referrer>> {
-        let place = self.place_of(&fallback_tag(subject));
         let listed = self.tagged_entries(subject).await?;
-        let referrer = |(entry, _): &(RawDescriptor, Value)| {
-            let kind = entry.artifact_type().map(str::to_owned);
-            let (digest, found_by) = (entry.promised(&place)?.digest, FoundBy::FallbackTag);
-            Ok(Referrer { subject, digest, kind, found_by })
-        };
-        listed.iter().map(referrer).collect()
+        referrers(&listed, subject, FoundBy::FallbackTag, &self.place_of(&fallback_tag(subject)))
     }
 
     /// Returns the entries of the index under the fallback tag, parsed and as they are; none where there is no such tag.
@@ -327,6 +316,20 @@ impl Repository {
             Error::source(format!("{place}: the tag of referrers names no index of them"))
         })
     }
+}
+
+/// Returns what the entries of a list of referrers name. Errors name `place`.
+fn referrers(
+    listed: &[(RawDescriptor, Value)],
+    subject: Digest,
+    found_by: FoundBy,
+    place: &str,
+) -> Result<Vec<Referrer>> {
+    let referrer = |(entry, _): &(RawDescriptor, Value)| {
+        let kind = entry.artifact_type().map(str::to_owned);
+        Ok(Referrer { subject, digest: entry.promised(place)?.digest, kind, found_by })
+    };
+    listed.iter().map(referrer).collect()
 }
 
 /// Returns whether a registry that answers a status does not have the API for referrers. Artifactory answers 406, and others
