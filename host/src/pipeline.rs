@@ -29,7 +29,7 @@ mod wholes;
 
 use std::time::Instant;
 
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::{Error, FaultOrigin, Result};
 use occystrap_net::context::Context;
 use occystrap_output::write::occupied;
 use occystrap_verify::report::{ImageReport, Run};
@@ -45,6 +45,22 @@ pub fn process(request: &Request, context: &Context) -> Run {
         move_all(request, context).unwrap_or_else(|error| vec![request.failed(error, context)]);
     say_that_nothing_was_written(&mut reports);
     Run::new(reports, started.elapsed())
+}
+
+/// Moves every image of a source as [`process`] does, and once more if the destination stored other bytes than were written,
+/// or lacks what was known to be there. `forget` makes the next run ask the destination for each blob. Errors as `forget`.
+pub fn process_anew_if_wrong<E>(
+    request: &Request,
+    context: &Context,
+    forget: impl FnOnce() -> Result<(), E>,
+) -> Result<Run, E> {
+    let run = process(request, context);
+    let is_wrong = |error: &Error| error.origin() == Some(FaultOrigin::WrongAtDestination);
+    if !run.images().iter().filter_map(|image| image.error.as_ref()).any(is_wrong) {
+        return Ok(run);
+    }
+    forget()?;
+    Ok(process(request, context))
 }
 
 fn move_all(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {

@@ -1,7 +1,7 @@
 //! One item of a run: it is unchanged, or it is moved and verified.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::hint;
 use super::look::Seen;
@@ -213,17 +213,11 @@ fn try_to_move(
         return Ok(Attempt { record: Some(record), blobs: Vec::new() });
     }
     note_tag(item, seen, services)?;
-    let mut run = pipeline::process(&request, &context);
-    let is_wrong = |error: &Error| error.origin() == Some(FaultOrigin::WrongAtDestination);
-    if run.images().iter().filter_map(|image| image.error.as_ref()).any(is_wrong) {
-        // The ledger knew blobs that the registry has lost since. Now it is asked for each of them.
-        services.forget_blobs(&item.destination.uri)?;
-        run = pipeline::process(&request, &context);
-    }
-    let receipts = match request.receipts {
-        ReceiptStore::Memory(kept) => kept.into_inner().unwrap_or_else(PoisonError::into_inner),
-        _ => Vec::new(),
-    };
+    // The ledger may know blobs that the registry has lost since.
+    let run = pipeline::process_anew_if_wrong(&request, &context, || {
+        services.forget_blobs(&item.destination.uri)
+    })?;
+    let receipts = request.receipts.into_memory();
     let is_same = seen.destination.is_some() && seen.destination == seen.source;
     let is_there = is_same && !is_outdated;
     let counters = &context.counters;

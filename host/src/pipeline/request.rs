@@ -25,6 +25,17 @@ pub enum ReceiptStore {
     Memory(Mutex<Vec<Receipt>>),
 }
 
+impl ReceiptStore {
+    /// Returns the receipts that were kept in memory.
+    #[must_use]
+    pub fn into_memory(self) -> Vec<Receipt> {
+        match self {
+            Self::Memory(kept) => kept.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Self::None | Self::File(_) => Vec::new(),
+        }
+    }
+}
+
 /// Several platforms of an image.
 pub struct PlatformSelection {
     /// The platforms, at least one.
