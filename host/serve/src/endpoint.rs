@@ -208,9 +208,8 @@ impl<B: Backend> Endpoint<B> {
         if let Some(landed_as) = landed_as {
             answer = reply::with(answer, LANDED_AS, landed_as.to_string());
         }
-        if let Some(warning) = warning {
-            let quoted = warning.replace(['"', '\\'], "'");
-            answer = reply::with(answer, header::WARNING, format!("299 - \"{quoted}\""));
+        if let Some(warning) = warning.as_deref().and_then(reply::warning) {
+            answer.headers_mut().insert(header::WARNING, warning);
         }
         Ok(answer)
     }

@@ -171,6 +171,13 @@ pub fn content(media_type: &str, body: Body) -> Reply {
     with(Response::new(body), header::CONTENT_TYPE, media_type)
 }
 
+/// Returns the value of `Warning` for a line (distribution specification, "Warnings"); `None` for one that is not valid in a
+/// header.
+#[must_use]
+pub fn warning(line: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("299 - \"{}\"", line.replace(['"', '\\'], "'"))).ok()
+}
+
 /// Adds a header to an answer. A value that is not valid in a header is left out.
 #[must_use]
 pub fn with(mut reply: Reply, name: HeaderName, value: impl AsRef<str>) -> Reply {

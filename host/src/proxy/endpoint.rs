@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pull;
 use super::push::{Push, land};
-use super::shared::Shared;
+use super::shared::{Shared, broke_down};
 use super::through;
 use occystrap_base::oci::{Digest, Manifest};
 use occystrap_net::registry::Removal;
@@ -95,16 +95,11 @@ impl Backend for ProxyBackend {
             drop((working, queued));
             landed
         });
-        let broke_down = || {
-            let message = "the push broke down";
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, message)
-        };
         work.await.map_err(|_| broke_down())?.map_err(|_| broke_down())?
     }
 
     async fn tags(&self, asked: &Asked) -> Result<Vec<String>, Refusal> {
-        let reference = self.0.options.downstream.repository(&asked.repository)?;
-        let found = self.0.repository(&reference)?.tags().await;
+        let found = self.0.repository(&asked.repository)?.tags().await;
         found.map_err(|error| self.0.refusal(&error, Code::NameUnknown))?.ok_or_else(|| {
             let message = format!("there is no repository '{}'", asked.repository);
             Refusal::not_found(Code::NameUnknown, message)
@@ -117,8 +112,7 @@ impl Backend for ProxyBackend {
         subject: Digest,
         wanted: Option<&str>,
     ) -> Result<FoundReferrers, Refusal> {
-        let reference = self.0.options.downstream.repository(&asked.repository)?;
-        let found = self.0.repository(&reference)?.referrer_descriptors(subject).await;
+        let found = self.0.repository(&asked.repository)?.referrer_descriptors(subject).await;
         let mut descriptors =
             found.map_err(|error| self.0.refusal(&error, Code::ManifestUnknown))?;
         if let Some(wanted) = wanted {
@@ -129,8 +123,8 @@ impl Backend for ProxyBackend {
     }
 
     async fn delete_manifest(&self, asked: &Asked, target: &Target) -> Result<(), Refusal> {
-        let reference = self.0.options.downstream.repository(&asked.repository)?;
-        let removed = self.0.repository(&reference)?.delete_manifest(&target.to_string()).await;
+        let removed =
+            self.0.repository(&asked.repository)?.delete_manifest(&target.to_string()).await;
         self.0.remembered.forget(&asked.repository, target);
         match removed.map_err(|error| self.0.refusal(&error, Code::ManifestUnknown))? {
             Removal::Removed => Ok(()),
@@ -145,8 +139,7 @@ impl Backend for ProxyBackend {
         digest: Digest,
         was_here: bool,
     ) -> Result<(), Refusal> {
-        let reference = self.0.options.downstream.repository(&asked.repository)?;
-        let repository = self.0.repository(&reference)?;
+        let repository = self.0.repository(&asked.repository)?;
         let removed = repository.delete_blob(digest).await;
         repository.forget_blob(digest);
         match removed.map_err(|error| self.0.refusal(&error, Code::BlobUnknown))? {

@@ -3,7 +3,7 @@
 //!
 //! What it refuses: a manifest of which something is nowhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -57,26 +57,9 @@ pub fn gather(
     let subject = subject(root)?;
     let Gatherer { manifests, blobs, .. } = gatherer;
     let sent = blobs.keys().copied().collect();
-    let descriptors: BTreeMap<Digest, Descriptor> =
-        manifests.values().map(|manifest| (manifest.digest, descriptor(manifest))).collect();
     let store = ReceivedStore { place, manifests, blobs, others: Some(others.clone()) };
-    let image = Arc::new(HeldImage {
-        store: Arc::new(store),
-        name,
-        root: root.digest,
-        manifests: descriptors,
-        referrers: Vec::new(),
-        keeps_plain: !shared.has_filters(),
-    });
+    let image = Arc::new(store.image(name, root.digest, !shared.has_filters()));
     Ok(Gathered { image, subject, sent })
-}
-
-fn descriptor(manifest: &Manifest) -> Descriptor {
-    Descriptor {
-        media_type: manifest.media_type.clone(),
-        digest: manifest.digest,
-        size: manifest.bytes.len() as u64,
-    }
 }
 
 /// Returns the manifest that a manifest refers to (OCI image specification, `subject`).

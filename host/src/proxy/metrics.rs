@@ -63,7 +63,6 @@ fn page(shared: &Shared) -> String {
         page.sample("images_total", &format!("{{verdict=\"{verdict}\"}}"), count);
     }
     let in_work = shared.options.concurrency - shared.working.available_permits();
-    let taken = shared.queue_size - shared.queue.available_permits();
     let room = shared.blobs.room();
     let seconds = |time: std::time::Duration| time.as_secs_f64();
     page.one(
@@ -102,7 +101,7 @@ fn page(shared: &Shared) -> String {
         "images_waiting",
         "gauge",
         "Images that wait for others.",
-        taken.saturating_sub(in_work),
+        shared.taken().saturating_sub(in_work),
     );
     page.0
 }

@@ -1,7 +1,7 @@
 //! The move of one image downstream, and the verdict on its copy there. It waits for servers, and belongs on a thread that may
 //! wait.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
@@ -32,11 +32,11 @@ pub enum Origin {
 }
 
 /// An image to move.
-pub struct Order<'a> {
+pub struct Order {
     /// Where it comes from.
     pub origin: Origin,
     /// Its repository, as clients name it.
-    pub repository: &'a str,
+    pub repository: String,
     /// Its tag or digest there.
     pub target: Target,
     /// Whether it goes through the filters.
@@ -55,13 +55,10 @@ pub struct Moved {
 
 /// Moves an image downstream and verifies it there. `digest` is that of its manifest before filters. Errors when it did not
 /// land, or is not as it should be there.
-pub fn move_downstream(
-    shared: &Shared,
-    order: Order<'_>,
-    digest: Digest,
-) -> Result<Moved, Refusal> {
+pub fn move_downstream(shared: &Shared, order: Order, digest: Digest) -> Result<Moved, Refusal> {
     let started = Instant::now();
     let Order { origin, repository, target, is_filtered, is_partial } = order;
+    let repository = repository.as_str();
     let destination = shared.options.downstream.uri(repository, target.tag());
     let source = match &origin {
         // No URI leads to it: the source is set below.
@@ -86,18 +83,11 @@ pub fn move_downstream(
     request.is_untagged = target.tag().is_none();
     request.layer_cache = is_filtered.then(|| shared.layer_cache.clone());
     request.receipts = ReceiptStore::Memory(Mutex::default());
-    let mut run = pipeline::process(&request, &context);
-    let is_wrong = |error: &Error| error.origin() == Some(FaultOrigin::WrongAtDestination);
-    if run.images().iter().filter_map(|image| image.error.as_ref()).any(is_wrong) {
-        // The registry has lost a blob that was there before. Now it is asked for each of them.
-        let reference = shared.options.downstream.repository(repository)?;
-        shared.repository(&reference)?.forget_blobs();
-        run = pipeline::process(&request, &context);
-    }
-    let receipts = match request.receipts {
-        ReceiptStore::Memory(kept) => kept.into_inner().unwrap_or_else(PoisonError::into_inner),
-        _ => Vec::new(),
-    };
+    // The registry may have lost a blob that was there before.
+    let run = pipeline::process_anew_if_wrong(&request, &context, || {
+        shared.repository(repository).map(|known| known.forget_blobs())
+    })?;
+    let receipts = request.receipts.into_memory();
     let moved = verdict(shared, &run, &receipts, digest);
     let kept = keep(shared, repository, &target, &receipts);
     shared.counts.moved(&run, started.elapsed(), context.counters.sent());

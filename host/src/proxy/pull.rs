@@ -29,8 +29,7 @@ pub async fn manifest(
 ) -> Result<ServedManifest, Refusal> {
     let served = |manifest| ServedManifest { manifest, headers: HeaderMap::new() };
     let Asked { repository, .. } = asked;
-    let reference = shared.options.downstream.repository(repository)?;
-    let downstream = shared.repository(&reference)?;
+    let downstream = shared.repository(repository)?;
     let pushed = match target {
         Target::Tag(tag) => shared.remembered.by_tag(repository, tag),
         Target::Digest(digest) => shared.remembered.by_digest(repository, *digest),
@@ -64,8 +63,7 @@ pub async fn blob_size(
     asked: &Asked,
     digest: Digest,
 ) -> Result<Option<u64>, Refusal> {
-    let reference = shared.options.downstream.repository(&asked.repository)?;
-    let downstream = shared.repository(&reference)?;
+    let downstream = shared.repository(&asked.repository)?;
     let failed = |error: Error| shared.refusal(&error, Code::BlobUnknown);
     let found = downstream.stat_blob(digest).await.map_err(failed)?;
     if found.is_some() {
@@ -92,8 +90,7 @@ pub async fn blob(
     asked: &Asked,
     digest: Digest,
 ) -> Result<Option<RemoteBlob>, Refusal> {
-    let reference = shared.options.downstream.repository(&asked.repository)?;
-    let downstream = shared.repository(&reference)?;
+    let downstream = shared.repository(&asked.repository)?;
     let found = downstream.find_blob(digest, None).await;
     let Some(size) = found.map_err(|error| shared.refusal(&error, Code::BlobUnknown))? else {
         return Ok(None);

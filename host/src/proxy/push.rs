@@ -23,8 +23,7 @@ pub struct Push {
 /// or is not as it should be there.
 pub fn land(shared: &Shared, push: Push) -> Result<Landed, Refusal> {
     let Push { repository, target, manifest } = push;
-    let reference = shared.options.downstream.repository(&repository)?;
-    let others = shared.repository(&reference)?;
+    let others = shared.repository(&repository)?;
     let tag = target.tag().map(str::to_owned);
     let Gathered { image, subject, sent } =
         gather(shared, &repository, tag.as_deref(), &manifest, &others)?;
@@ -44,7 +43,7 @@ pub fn land(shared: &Shared, push: Push) -> Result<Landed, Refusal> {
     let is_artifact = matches!(&opened, Whole::Image(image) if image.artifact.is_some());
     let order = Order {
         origin: Origin::Held(image),
-        repository: &repository,
+        repository: repository.clone(),
         target,
         is_filtered: shared.has_filters() && !is_artifact,
         is_partial: false,

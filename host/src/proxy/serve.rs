@@ -108,7 +108,7 @@ impl Proxy {
                     each(ProxyEvent::Stopping)?;
                 }
                 None => {}
-                Some(_) if serving.is_finished() && is_idle(&shared) => break Ok(()),
+                Some(_) if serving.is_finished() && shared.taken() == 0 => break Ok(()),
                 Some(end) if std::time::Instant::now() >= end => {
                     each(ProxyEvent::GivenUp)?;
                     break Ok(());
@@ -121,7 +121,7 @@ impl Proxy {
         serving.abort();
         page.inspect(tokio::task::JoinHandle::abort);
         let until = std::time::Instant::now() + ROLLBACK;
-        while !is_idle(&shared) && std::time::Instant::now() < until {
+        while shared.taken() > 0 && std::time::Instant::now() < until {
             std::thread::sleep(TICK);
         }
         let last = events.try_iter().try_for_each(each);
@@ -134,11 +134,6 @@ impl Proxy {
 
 /// Time for images in work to end after they were cancelled.
 const ROLLBACK: Duration = Duration::from_secs(10);
-
-/// Returns whether no image is in work and none waits.
-fn is_idle(shared: &Shared) -> bool {
-    shared.queue.available_permits() == shared.queue_size
-}
 
 /// Checks that clients of other hosts need TLS and a login, or that the user does not want that.
 fn check_exposure(options: &ProxyOptions) -> Result<()> {

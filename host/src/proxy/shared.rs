@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use hyper::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::counts::Counts;
@@ -16,7 +17,7 @@ use crate::pipeline::Request;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 use occystrap_net::context::{Blocking, Context};
-use occystrap_net::registry::{Reference, Repository};
+use occystrap_net::registry::Repository;
 use occystrap_output::layer_cache::LayerCache;
 use occystrap_output::plugin::Catalog;
 use occystrap_serve::received::ReceivedBlobs;
@@ -50,8 +51,6 @@ pub struct Shared {
     pub layer_cache: Arc<LayerCache>,
     /// Places of images in work.
     pub working: Arc<Semaphore>,
-    /// Number of places in `queue`.
-    pub queue_size: usize,
     /// Places of images in work and of those that wait.
     pub queue: Arc<Semaphore>,
     /// Numbers of the run.
@@ -86,7 +85,6 @@ impl Shared {
             remembered: Remembered::new(options.remember),
             through: UpstreamState::new(options.remember),
             working: Arc::new(Semaphore::new(options.concurrency)),
-            queue_size: options.concurrency + QUEUE,
             queue: Arc::new(Semaphore::new(options.concurrency + QUEUE)),
             layer_cache: Arc::new(layer_cache),
             filtered,
@@ -106,15 +104,20 @@ impl Shared {
         !self.options.filters.is_empty()
     }
 
-    /// Returns a repository of the downstream registry.
-    pub fn repository(&self, reference: &Reference) -> Result<Blocking<Repository>, Refusal> {
+    /// Returns the repository of the downstream registry that has this name here.
+    pub fn repository(&self, name: &str) -> Result<Blocking<Repository>, Refusal> {
+        let reference = self.options.downstream.repository(name)?;
         let uri = self.options.downstream.uri("any", None);
-        let opened = self
-            .clients
-            .of(&uri)
-            .and_then(|client| client.repository_to_push(reference, self.context.counters.clone()));
+        let opened = self.clients.of(&uri).and_then(|client| {
+            client.repository_to_push(&reference, self.context.counters.clone())
+        });
         let repository = opened.map_err(|error| self.refusal(&error, Code::NameUnknown))?;
         Ok(Blocking::new(repository, &self.context))
+    }
+
+    /// Returns how many images are in work or wait.
+    pub fn taken(&self) -> usize {
+        self.options.concurrency + QUEUE - self.queue.available_permits()
     }
 
     /// Returns the refusal for an error, in the words of the error but for the name of the registry.
@@ -127,4 +130,9 @@ impl Shared {
         // The receiver lives as long as the proxy.
         let _ = self.events.send(event);
     }
+}
+
+/// Returns the refusal for work that broke down: a fault of this program.
+pub fn broke_down() -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "the work broke down")
 }

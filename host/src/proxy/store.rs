@@ -4,7 +4,6 @@
 //! Of an index, only the images that clients pulled are stored, and an index that lists these under the tag. When all are
 //! there, it is the index of the upstream registry, byte for byte.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::event::ProxyEvent;
 use super::fetch::Fetch;
 use super::known::{MOST, blobs};
 use super::moving::{Moved, Order, Origin, move_downstream};
-use super::shared::Shared;
+use super::shared::{Shared, broke_down};
 use super::upstream::Through;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Descriptor, Digest, ImageName, Manifest};
@@ -35,8 +34,8 @@ const FILTER_WAIT: Duration = Duration::from_secs(10);
 /// Starts to fetch a blob, or joins the fetch that has begun.
 pub fn fetch(shared: &Arc<Shared>, through: &Through, what: &Descriptor) -> Result<Arc<Fetch>> {
     let upstream = through.repository(&shared.clients, &shared.context)?;
-    let told = Arc::clone(shared);
-    let failed = move |error: &Error| told.tell(ProxyEvent::Warning(error.to_string()));
+    let listener = Arc::clone(shared);
+    let failed = move |error: &Error| listener.tell(ProxyEvent::Warning(error.to_string()));
     shared.through.fetches.start(&through.key(), what, &upstream, &shared.blobs, failed)
 }
 
@@ -95,7 +94,7 @@ async fn store(
     for target in targets {
         let tag = target.tag().map(str::to_owned);
         let image = held(shared, through, std::slice::from_ref(manifest), manifest, tag.clone())?;
-        on_thread(shared, through, image, target, manifest.digest, false).await?;
+        move_held(shared, through, image, target, false).await?;
         shared.through.stores.state().stored.insert((key.clone(), manifest.digest, tag));
         shared.blobs.note_landed(&key, blobs(manifest).into_iter().map(|what| what.digest));
     }
@@ -133,7 +132,7 @@ async fn store_index(
     }
     for tag in tags {
         let image = held(shared, through, &parts, index, Some(tag.clone()))?;
-        on_thread(shared, through, image, Target::Tag(tag), index.digest, true).await?;
+        move_held(shared, through, image, Target::Tag(tag), true).await?;
     }
     Ok(())
 }
@@ -145,8 +144,7 @@ async fn fetch_all(
     manifest: &Manifest,
 ) -> Result<(), Refusal> {
     let key = through.key();
-    let reference = shared.options.downstream.repository(&through.name)?;
-    let downstream = shared.repository(&reference)?;
+    let downstream = shared.repository(&through.name)?;
     let fetched = stream::iter(blobs(manifest)).map(|what| {
         let (key, downstream) = (&key, &downstream);
         async move {
@@ -174,19 +172,11 @@ fn held(
     tag: Option<String>,
 ) -> Result<Arc<HeldImage>, Refusal> {
     let key = through.key();
-    let reference = shared.options.downstream.repository(&through.name)?;
-    let others = shared.repository(&reference)?;
+    let others = shared.repository(&through.name)?;
     let found = parts
         .iter()
         .flat_map(blobs)
         .filter_map(|what| Some((what.digest, shared.blobs.get(&key, what.digest)?)));
-    let descriptor = |manifest: &Manifest| Descriptor {
-        media_type: manifest.media_type.clone(),
-        digest: manifest.digest,
-        size: manifest.bytes.len() as u64,
-    };
-    let manifests: BTreeMap<Digest, Descriptor> =
-        parts.iter().map(|part| (part.digest, descriptor(part))).collect();
     let store = ReceivedStore {
         place: through.image(&root.digest.to_string()).display(),
         blobs: found.collect(),
@@ -194,28 +184,36 @@ fn held(
         others: Some(others),
     };
     let name = ImageName { repository: through.name.clone(), tag };
-    let (root, referrers, store) = (root.digest, Vec::new(), Arc::new(store));
-    Ok(Arc::new(HeldImage { store, name, root, manifests, referrers, keeps_plain: true }))
+    Ok(Arc::new(store.image(name, root.digest, true)))
 }
 
-/// Moves an image on a thread that may wait.
-async fn on_thread(
+/// Moves an image when a place is free, on a thread that may wait.
+async fn move_in_turn(
+    shared: &Arc<Shared>,
+    order: Order,
+    digest: Digest,
+) -> Result<Moved, Refusal> {
+    let working = Arc::clone(&shared.working).acquire_owned().await;
+    let shared = Arc::clone(shared);
+    let moved = tokio::task::spawn_blocking(move || {
+        let _working = working;
+        move_downstream(&shared, order, digest)
+    });
+    moved.await.unwrap_or_else(|_| Err(broke_down()))
+}
+
+/// Moves an image that is held here, without filters.
+async fn move_held(
     shared: &Arc<Shared>,
     through: &Through,
     image: Arc<HeldImage>,
     target: Target,
-    digest: Digest,
     is_partial: bool,
 ) -> Result<Moved, Refusal> {
-    let working = Arc::clone(&shared.working).acquire_owned().await;
-    let (shared, repository) = (Arc::clone(shared), through.name.clone());
-    let moved = tokio::task::spawn_blocking(move || {
-        let _working = working;
-        let (origin, repository) = (Origin::Held(image), repository.as_str());
-        let order = Order { origin, repository, target, is_filtered: false, is_partial };
-        move_downstream(&shared, order, digest)
-    });
-    moved.await.unwrap_or_else(|_| Err(broke_down()))
+    let (repository, digest) = (through.name.clone(), image.root);
+    let origin = Origin::Held(image);
+    let order = Order { origin, repository, target, is_filtered: false, is_partial };
+    move_in_turn(shared, order, digest).await
 }
 
 /// Returns the manifest of a tag after the filters. They run in a task of their own; a client that would wait too long gets a
@@ -263,8 +261,7 @@ pub async fn filtered(
         }
     };
     let landed_as = landed.ok_or_else(broke_down)??;
-    let reference = shared.options.downstream.repository(&through.name)?;
-    let manifest = shared.repository(&reference)?.manifest(&landed_as.to_string()).await;
+    let manifest = shared.repository(&through.name)?.manifest(&landed_as.to_string()).await;
     manifest.map_err(|error| shared.refusal(&error, Code::ManifestUnknown))
 }
 
@@ -274,23 +271,13 @@ async fn filter(
     tag: String,
     digest: Digest,
 ) -> Result<Moved, Refusal> {
-    let queued = Arc::clone(&shared.queue).acquire_owned().await;
-    let working = Arc::clone(&shared.working).acquire_owned().await;
-    let (shared, through) = (Arc::clone(shared), through.clone());
-    let moved = tokio::task::spawn_blocking(move || {
-        let _places = (queued, working);
-        let order = Order {
-            origin: Origin::Registry(through.image(&digest.to_string())),
-            repository: &through.name,
-            target: Target::Tag(tag),
-            is_filtered: true,
-            is_partial: false,
-        };
-        move_downstream(&shared, order, digest)
-    });
-    moved.await.unwrap_or_else(|_| Err(broke_down()))
-}
-
-fn broke_down() -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "the work broke down")
+    let _queued = Arc::clone(&shared.queue).acquire_owned().await;
+    let order = Order {
+        origin: Origin::Registry(through.image(&digest.to_string())),
+        repository: through.name.clone(),
+        target: Target::Tag(tag),
+        is_filtered: true,
+        is_partial: false,
+    };
+    move_in_turn(shared, order, digest).await
 }

@@ -21,7 +21,7 @@ use occystrap_base::oci::{Descriptor, Digest, Manifest};
 use occystrap_serve::backend::{Asked, RemoteBlob, ServedManifest, no_manifest};
 use occystrap_serve::received::ReceivedBlob;
 use occystrap_serve::refusal::{Code, Refusal};
-use occystrap_serve::reply::read_section;
+use occystrap_serve::reply::{read_section, warning};
 use occystrap_serve::route::Target;
 
 /// The registry from which an answer is (distribution specification, "Registry Proxying").
@@ -57,9 +57,7 @@ pub async fn manifest(
     if let Some(error) = &resolved.stale {
         let image = through.image(&target.to_string()).display();
         let line = format!("{image}: this is the stored copy: {error}");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{}\"", line.replace('"', "'"))) {
-            headers.insert(WARNING, value);
-        }
+        headers.extend(warning(&line).map(|value| (WARNING, value)));
         shared.tell(ProxyEvent::Warning(line));
     }
     let is_stale = resolved.stale.is_some();
@@ -114,8 +112,7 @@ async fn resolve(
         Err(error) => error,
     };
     if shared.options.serves_stale {
-        let reference = shared.options.downstream.repository(&through.name)?;
-        let downstream = shared.repository(&reference)?;
+        let downstream = shared.repository(&through.name)?;
         if let Ok(Some(digest)) = downstream.digest_of(tag).await {
             return Ok(Resolved { digest, stale: Some(error) });
         }
@@ -132,8 +129,7 @@ async fn stored(
     through: &Through,
     digest: Digest,
 ) -> Result<Option<Manifest>, Refusal> {
-    let reference = shared.options.downstream.repository(&through.name)?;
-    match shared.repository(&reference)?.manifest(&digest.to_string()).await {
+    match shared.repository(&through.name)?.manifest(&digest.to_string()).await {
         Ok(manifest) => Ok(Some(manifest)),
         Err(error) if error.kind() == Kind::NotFound => Ok(None),
         Err(error) => Err(shared.refusal(&error, Code::ManifestUnknown)),
@@ -185,8 +181,7 @@ pub async fn blob_size(
         return Ok(known);
     }
     let failed = |error: Error| shared.refusal(&error, Code::BlobUnknown);
-    let reference = shared.options.downstream.repository(&through.name)?;
-    let stored = shared.repository(&reference)?.find_blob(digest, None).await.map_err(failed)?;
+    let stored = shared.repository(&through.name)?.find_blob(digest, None).await.map_err(failed)?;
     if stored.is_some() || shared.has_filters() {
         return Ok(stored);
     }
@@ -214,8 +209,7 @@ pub async fn blob(
         return Ok(Some(of_file(blob)));
     }
     let known = shared.through.sizes().get(&(key.clone(), digest)).copied();
-    let reference = shared.options.downstream.repository(&through.name)?;
-    let downstream = shared.repository(&reference)?;
+    let downstream = shared.repository(&through.name)?;
     if let Some(size) = downstream.find_blob(digest, known).await.map_err(failed)? {
         return Ok(Some(relayed(shared, &downstream, digest, size)));
     }

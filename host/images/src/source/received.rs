@@ -10,9 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::content_store::{ContentStore, StoredManifest};
+use super::held::HeldImage;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::layout::blob;
-use occystrap_base::oci::{Descriptor, Digest, Manifest};
+use occystrap_base::oci::{Descriptor, Digest, ImageName, Manifest};
 use occystrap_layer::image::Content;
 use occystrap_net::context::Blocking;
 use occystrap_net::registry::Repository;
@@ -31,6 +32,19 @@ pub struct ReceivedStore {
 }
 
 impl ReceivedStore {
+    /// Returns the image with this manifest or index, and with all manifests of the store.
+    #[must_use]
+    pub fn image(self, name: ImageName, root: Digest, keeps_plain: bool) -> HeldImage {
+        let descriptor = |manifest: &Manifest| Descriptor {
+            media_type: manifest.media_type.clone(),
+            digest: manifest.digest,
+            size: manifest.bytes.len() as u64,
+        };
+        let manifests = self.manifests.iter().map(|(digest, one)| (*digest, descriptor(one)));
+        let (manifests, referrers) = (manifests.collect(), Vec::new());
+        HeldImage { store: Arc::new(self), name, root, manifests, referrers, keeps_plain }
+    }
+
     /// Returns the repository that has what the client did not send. Errors where nothing has it.
     fn others(&self, digest: Digest) -> Result<&Blocking<Repository>> {
         self.others.as_ref().ok_or_else(|| {
