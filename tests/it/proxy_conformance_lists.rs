@@ -194,7 +194,7 @@ fn no_answer_tells_of_other_repositories_or_of_the_registry() {
     let secret = Pushed::image(Pack::Gzip);
     secret.send(&proxy, "secret/app", "v1");
     let blob = Digest::of(&secret.blobs[0]);
-    let absent = Digest::of(b"nobody has this");
+    let absent = Digest::of(b"no repository has this");
     let upload = proxy.begin_upload("secret/app");
     let upload = upload.rsplit_once('/').unwrap().1;
     // What another repository has, and what none has: the answers are the same but for the digest.

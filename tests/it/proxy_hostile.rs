@@ -36,7 +36,7 @@ fn sent_until_answered(
             break;
         }
     }
-    // A proxy that waits for more is told that there is none.
+    // The end of the connection shows a proxy that waits for more that there is none.
     let _ = stream.shutdown(Shutdown::Write);
     reader.join().unwrap()
 }

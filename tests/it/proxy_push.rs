@@ -1,4 +1,4 @@
-//! Pushes through `occystrap proxy`: what lands, what the client is told, and when.
+//! Pushes through `occystrap proxy`: what lands, what the client gets as its answer, and when.
 
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};

@@ -59,7 +59,7 @@ fn client(engine: &RealEngine, arguments: &[&str]) -> Output {
 
 /// Runs the client of an engine to a good end. Returns what it printed.
 #[track_caller]
-fn told(engine: &RealEngine, arguments: &[&str]) -> String {
+fn run_client(engine: &RealEngine, arguments: &[&str]) -> String {
     let output = client(engine, arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{} {arguments:?}: {said}", engine.name);
@@ -70,22 +70,23 @@ fn told(engine: &RealEngine, arguments: &[&str]) -> String {
 #[track_caller]
 fn transfer(engine: &RealEngine, what: &str, reference: &str) -> String {
     match engine.name {
-        "podman" => told(engine, &[what, "--tls-verify=false", reference]),
-        _ => told(engine, &[what, reference]),
+        "podman" => run_client(engine, &[what, "--tls-verify=false", reference]),
+        _ => run_client(engine, &[what, reference]),
     }
 }
 
 /// Pulls an image that the engine no longer has. Returns its diff-ids.
 #[track_caller]
 fn pulled(engine: &RealEngine, reference: &str) -> Vec<Digest> {
-    told(engine, &["rmi", "-f", reference]);
+    run_client(engine, &["rmi", "-f", reference]);
     fetched(engine, reference)
 }
 
 #[track_caller]
 fn fetched(engine: &RealEngine, reference: &str) -> Vec<Digest> {
     transfer(engine, "pull", reference);
-    let printed = told(engine, &["image", "inspect", "-f", "{{json .RootFS.Layers}}", reference]);
+    let printed =
+        run_client(engine, &["image", "inspect", "-f", "{{json .RootFS.Layers}}", reference]);
     serde_json::from_str(printed.trim()).unwrap()
 }
 
@@ -106,7 +107,7 @@ fn push_and_pull(engine: &RealEngine, filters: &[&str], test: &str) {
     engine.import(&chain.sandbox.path("in.tar")).unwrap();
 
     let one = format!("{}/one/app:1", chain.front.host());
-    told(engine, &["tag", &name, &one]);
+    run_client(engine, &["tag", &name, &one]);
     transfer(engine, "push", &one);
     let first = sent(&chain.front.take());
     let landed = sent(&chain.behind.take());
@@ -114,7 +115,7 @@ fn push_and_pull(engine: &RealEngine, filters: &[&str], test: &str) {
 
     // The same layers in another repository of the proxy, and of the registry.
     let two = format!("{}/two/app:1", chain.front.host());
-    told(engine, &["tag", &name, &two]);
+    run_client(engine, &["tag", &name, &two]);
     let said = transfer(engine, "push", &two);
     if engine.name == "dockerd" {
         assert!(said.contains("Mounted from one/app"), "{said}");
@@ -127,13 +128,13 @@ fn push_and_pull(engine: &RealEngine, filters: &[&str], test: &str) {
     // The engine gets what it pushed, and from the registry what the filters made of it.
     let original = image.diff_ids();
     assert_eq!(pulled(engine, &one), original);
-    told(engine, &["rmi", "-f", &one, &two, &name]);
+    run_client(engine, &["rmi", "-f", &one, &two, &name]);
     assert_eq!(fetched(engine, &one), original);
-    told(engine, &["rmi", "-f", &one]);
+    run_client(engine, &["rmi", "-f", &one]);
     let direct = format!("{}/two/app:1", chain.registry.host());
     let there = fetched(engine, &direct);
     assert_eq!(there == original, filters.is_empty());
-    told(engine, &["rmi", "-f", &direct]);
+    run_client(engine, &["rmi", "-f", &direct]);
     chain.proxy.stop().exits(0).says("2/2 verified");
     chain.sandbox.run(&["--insecure", "verify", &chain.registry.uri("one/app:1")]).verified();
 }
@@ -291,7 +292,7 @@ fn an_unconfirmed_image_is_a_warning_or_with_strict_a_failure() {
         let mut options = vec!["--retries", "0"];
         options.extend(is_strict.then_some("--strict"));
         let proxy = ProxyProcess::start(&sandbox, &registry.url_host(), &options);
-        // Whoever pushes may not always pull.
+        // A client that pushes may not always pull.
         registry.fault("HEAD", "/manifests/", Fault::status(403), ALWAYS);
         registry.fault("GET", "/manifests/", Fault::status(403), ALWAYS);
         let answer = pushed(&proxy, &TestImage::tiny("a"));

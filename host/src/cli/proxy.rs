@@ -38,7 +38,7 @@ pub struct ProxyOptions {
     /// What clients get where the upstream registry fails or no longer has the image: the stored copy, or the failure
     #[arg(long, value_name = "WHAT", default_value = "serve", requires = "upstream")]
     pub when_upstream_fails: WhenUpstreamFails,
-    /// How long a client waits for an image that filters change, before it is told to come again
+    /// How long a client waits for an image that filters change, before it gets 503 with `Retry-After`
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = age, requires = "upstream")]
     pub answer_within: u64,
     /// Filter that changes images: NAME or NAME:OPTION=VALUE,... ; may be repeated, and filters are applied in this

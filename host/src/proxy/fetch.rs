@@ -60,7 +60,7 @@ impl Fetches {
     }
 
     /// Starts to fetch a blob, or joins the fetch that has begun. When it ends, the blob is in `blobs` under `key`. `failed`
-    /// is told of an error. Errors when no file can be created.
+    /// gets the error of a fetch that fails. Errors when no file can be created.
     pub fn start(
         self: &Arc<Self>,
         key: &str,

@@ -91,7 +91,7 @@ pub fn run(
         }
     })?;
     tally.end(started.elapsed());
-    // A proxy to which nobody pushed has not failed.
+    // A proxy to which no client pushed has not failed.
     let code = if has_images { tally.exit_code(options.strict) } else { 0 };
     if is_jsonl {
         let more = json!({ "exit_code": code, "seconds": started.elapsed().as_secs_f64() });

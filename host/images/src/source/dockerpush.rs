@@ -7,7 +7,7 @@
 //! | step | what happens |
 //! | --- | --- |
 //! | ask | the engine is on this machine, and may push to 127.0.0.1 |
-//! | listen | on 127.0.0.1, for one repository with a name that nobody can guess |
+//! | listen | on 127.0.0.1, for one repository with a name that no other process can guess |
 //! | tag, push | the image gets a name that leads here, and the engine pushes it |
 //! | check | the config is the image's, and the layers are those that the engine names |
 //! | untag | in every way out; names that a killed process left are removed by the next one |

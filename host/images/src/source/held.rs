@@ -24,8 +24,8 @@ pub struct HeldImage {
     pub manifests: BTreeMap<Digest, Descriptor>,
     /// What refers to it.
     pub referrers: Vec<Referrer>,
-    /// Whether plain layers stay plain, where a registry otherwise gets them compressed: whoever holds the image knows the
-    /// digest of its manifest, and looks for it at the destination.
+    /// Whether plain layers stay plain, where a registry otherwise gets them compressed: the client that pushed the image
+    /// knows the digest of its manifest, and asks for it at the destination.
     pub keeps_plain: bool,
 }
 
